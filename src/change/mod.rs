@@ -1,0 +1,17 @@
+//! The vocabulary that every layer shares: positions, values, rows, what happened, and what is wrong.
+//!
+//! Owns no behaviour beyond its own invariants and must not know any other folder.
+
+mod lsn;
+mod notification;
+mod relation;
+mod transaction;
+mod trouble;
+mod tuple;
+
+pub use lsn::{Lsn, ParseLsnError};
+pub use notification::{Lifecycle, Notification, Topic};
+pub use relation::{Column, Relation, ReplicaIdentity};
+pub use transaction::{PgTimestamp, Transaction};
+pub use trouble::{Class, Trouble};
+pub use tuple::{Change, Old, Tuple, TupleError, Value};
