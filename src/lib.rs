@@ -1,1 +1,6 @@
-//! x
+//! Logical replication of progressor's tables from PostgreSQL to Kafka, acknowledged only after Kafka has confirmed.
+//!
+//! `docs/architecture.md` is the map.
+
+pub mod change;
+pub mod config;

@@ -2,6 +2,7 @@
 //!
 //! Owns no behaviour beyond its own invariants and must not know any other folder.
 
+mod invalid_row;
 mod lsn;
 mod notification;
 mod relation;
@@ -9,6 +10,7 @@ mod transaction;
 mod trouble;
 mod tuple;
 
+pub use invalid_row::InvalidRow;
 pub use lsn::{Lsn, ParseLsnError};
 pub use notification::{Lifecycle, Notification, Topic};
 pub use relation::{Column, Relation, ReplicaIdentity};
