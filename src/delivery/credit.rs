@@ -1,0 +1,150 @@
+//! Who may read on: bytes that are read and not yet settled, charged before a record is handed over.
+//!
+//! Each slot has a reserved minimum of the budget and may borrow from what is left; one whose Kafka is away borrows no more,
+//! so that its trouble does not take another's share. A credit is not an acknowledgement: it only bounds memory.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// What a record costs beside its key and value: librdkafka's message (about 196 bytes, measured), our record of it, the
+/// allocator's rounding.
+pub const RECORD_OVERHEAD: usize = 320;
+
+/// Smallest piece that a slot borrows.
+const PIECE: usize = 64 * 1024;
+
+/// What the slots may borrow, together.
+#[derive(Debug)]
+pub struct Pool {
+    reserve: usize,
+    free: AtomicUsize,
+}
+
+impl Pool {
+    /// Half of the budget is reserved, in equal parts; the other half can be borrowed.
+    #[must_use]
+    pub fn new(budget: usize, slots: usize) -> Arc<Self> {
+        let reserve = budget / 2 / slots.max(1);
+        let free = budget.saturating_sub(reserve * slots);
+        Arc::new(Self { reserve, free: AtomicUsize::new(free) })
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        self.free.try_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(bytes)).is_ok()
+    }
+}
+
+/// One slot's share.
+#[derive(Debug)]
+pub struct Account {
+    pool: Arc<Pool>,
+    used: AtomicUsize,
+    borrowed: AtomicUsize,
+}
+
+impl Account {
+    /// The account of one of the pool's slots.
+    #[must_use]
+    pub const fn new(pool: Arc<Pool>) -> Self {
+        Self { pool, used: AtomicUsize::new(0), borrowed: AtomicUsize::new(0) }
+    }
+
+    /// Bytes in use.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Acquire)
+    }
+
+    /// Bytes that it may use now.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.pool.reserve + self.borrowed.load(Ordering::Acquire)
+    }
+
+    /// Whether one more record may be made, whatever its size: the limit is passed by at most one record.
+    /// Borrows when its own share is used up and `may_borrow`.
+    #[must_use]
+    pub fn has_room(&self, may_borrow: bool) -> bool {
+        if self.used() < self.limit() {
+            return true;
+        }
+        if may_borrow && self.pool.take(PIECE) {
+            self.borrowed.fetch_add(PIECE, Ordering::AcqRel);
+            return self.used() < self.limit();
+        }
+        false
+    }
+
+    /// Charges a record.
+    pub fn charge(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// Gives a record's bytes back. Returns whether this is a moment to wake a reader that waits: half of the limit is free
+    /// again, or nothing is left in use.
+    pub fn release(&self, bytes: usize) -> bool {
+        let before = self.used.fetch_sub(bytes, Ordering::AcqRel);
+        debug_assert!(before >= bytes, "more credit given back than was taken");
+        let after = before.saturating_sub(bytes);
+        if after == 0 {
+            self.give_back();
+            return true;
+        }
+        let half = self.limit() / 2;
+        before > half && after <= half
+    }
+
+    /// Nothing is in use: what was borrowed goes back.
+    fn give_back(&self) {
+        let borrowed = self.borrowed.swap(0, Ordering::AcqRel);
+        self.pool.free.fetch_add(borrowed, Ordering::AcqRel);
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_keeps_its_reserve_whatever_others_borrow() {
+        let pool = Pool::new(1024 * 1024, 2);
+        let (greedy, other) = (Account::new(Arc::clone(&pool)), Account::new(pool));
+        while greedy.has_room(true) {
+            greedy.charge(1000);
+        }
+        assert!(greedy.used() <= 768 * 1024 + 1000, "its reserve, all that can be borrowed, and one record");
+        assert!(other.has_room(false));
+        other.charge(256 * 1024);
+        assert!(!other.has_room(true));
+    }
+
+    #[test]
+    fn borrowed_bytes_go_back_when_nothing_is_in_use() {
+        let pool = Pool::new(1024 * 1024, 2);
+        let account = Account::new(Arc::clone(&pool));
+        account.charge(300 * 1024);
+        assert!(!account.has_room(false), "one whose Kafka is away does not borrow");
+        assert!(account.has_room(true));
+        assert!(account.release(300 * 1024));
+        assert_eq!(account.limit(), 256 * 1024);
+        assert_eq!(pool.free.load(Ordering::Acquire), 512 * 1024);
+    }
+
+    #[test]
+    fn a_reader_is_woken_when_half_is_free_again() {
+        let account = Account::new(Pool::new(200_000, 1));
+        account.charge(100_000);
+        assert!(!account.release(10_000));
+        assert!(account.release(40_000), "100,000 is the limit, 50,000 its half");
+        assert!(!account.release(10_000));
+        assert!(account.release(40_000));
+    }
+}

@@ -1,0 +1,19 @@
+//! The decisions: what may be acknowledged, what follows from an event, who may read on.
+//!
+//! Pure: no async, no I/O, no clock (time is an argument: the duration since any fixed moment). Must not know rows, sockets or Kafka.
+
+mod credit;
+mod ledger;
+mod policy;
+mod replay;
+mod restart;
+mod slot;
+mod token;
+
+pub use credit::{Account, Pool, RECORD_OVERHEAD};
+pub use ledger::{Ledger, Op};
+pub use policy::{Disposition, Flow, Phase, disposition, flow};
+pub use replay::{Commits, Judgement, Replay};
+pub use restart::{Intensity, Restart};
+pub use slot::{Effect, Ended, Input, RetryTimes, SlotMachine, State};
+pub use token::Token;

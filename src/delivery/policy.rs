@@ -1,0 +1,106 @@
+//! What follows from a trouble: the one table.
+
+use std::time::Duration;
+
+use super::slot::RetryTimes;
+use crate::change::Class;
+
+/// When a trouble shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Before the stream has begun.
+    Start,
+    /// While it runs.
+    Running,
+}
+
+/// What the slot does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// An operator or time can mend it outside the process: try again after `reconnect_timeout`, for ever.
+    Wait,
+    /// Kafka did not take a message: settle, replace the producer, send the unconfirmed suffix again after `resend_timeout`.
+    Resend,
+    /// Going on would lose or falsify data: stop this slot until a person decides.
+    Halt,
+}
+
+/// From the kind of a trouble to what the slot does.
+#[must_use]
+pub const fn disposition(class: Class, phase: Phase) -> Disposition {
+    match class {
+        Class::PostgresUnavailable
+        | Class::PostgresLogin
+        | Class::PostgresPrivilege
+        | Class::PostgresSetting
+        | Class::SlotBusy
+        | Class::SlotMissing
+        | Class::SlotMismatch
+        | Class::TableMissing
+        | Class::KafkaUnavailable
+        | Class::KafkaLogin => Disposition::Wait,
+        // Found wrong at the start nothing has been lost; while running, changes may have gone by unseen.
+        Class::Publication => match phase {
+            Phase::Start => Disposition::Wait,
+            Phase::Running => Disposition::Halt,
+        },
+        Class::TopicMissing | Class::TopicPrivilege => match phase {
+            Phase::Start => Disposition::Wait,
+            Phase::Running => Disposition::Resend,
+        },
+        Class::SendFailed | Class::MessageTooLarge => Disposition::Resend,
+        Class::SlotLost
+        | Class::HistoryChanged
+        | Class::Schema
+        | Class::InvalidRow
+        | Class::Undecodable
+        | Class::TopicRecreated
+        | Class::Bug => Disposition::Halt,
+    }
+}
+
+/// What the reader does while messages wait for their confirmation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Read on.
+    Read,
+    /// Stop reading; PostgreSQL still gets its status updates.
+    Pause,
+    /// Close the connection; the producer keeps what it has.
+    Close,
+}
+
+/// What follows from the time without a confirmation.
+#[must_use]
+pub fn flow(waiting: Option<Duration>, times: &RetryTimes) -> Flow {
+    match waiting {
+        Some(waiting) if waiting >= times.send_timeout + times.resend_timeout * times.max_retries => Flow::Close,
+        Some(waiting) if waiting >= times.send_timeout => Flow::Pause,
+        Some(_) | None => Flow::Read,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_without_confirmation_first_pauses_then_closes() {
+        let times = RetryTimes {
+            resend_timeout: Duration::from_secs(3),
+            max_retries: 3,
+            reconnect_timeout: Duration::from_secs(5),
+            send_timeout: Duration::from_secs(30),
+        };
+        let after = |seconds| flow(Some(Duration::from_secs(seconds)), &times);
+        assert_eq!(flow(None, &times), Flow::Read);
+        assert_eq!([after(29), after(30), after(38), after(39)], [Flow::Read, Flow::Pause, Flow::Pause, Flow::Close]);
+    }
+
+    #[test]
+    fn a_publication_is_waited_for_at_the_start_and_halts_while_running() {
+        assert_eq!(disposition(Class::Publication, Phase::Start), Disposition::Wait);
+        assert_eq!(disposition(Class::Publication, Phase::Running), Disposition::Halt);
+        assert_eq!(disposition(Class::InvalidRow, Phase::Start), Disposition::Halt);
+    }
+}
