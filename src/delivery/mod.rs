@@ -8,7 +8,6 @@ mod policy;
 mod replay;
 mod restart;
 mod slot;
-mod token;
 
 pub use credit::{Account, Pool, RECORD_OVERHEAD};
 pub use ledger::{Ledger, Op};
@@ -16,4 +15,3 @@ pub use policy::{Disposition, Flow, Phase, disposition, flow};
 pub use replay::{Commits, Judgement, Replay};
 pub use restart::{Intensity, Restart};
 pub use slot::{Effect, Ended, Input, RetryTimes, SlotMachine, State};
-pub use token::Token;

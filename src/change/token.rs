@@ -1,6 +1,6 @@
 //! What travels with a record through Kafka's client and comes back with its delivery report.
 
-use crate::change::Topic;
+use super::Topic;
 
 /// Names a record's transaction, namespace and topic in 64 bits, so that a delivery needs no allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
