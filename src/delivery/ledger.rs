@@ -87,7 +87,7 @@ impl Ledger {
                 if let Some(last) = self.entries.back_mut() {
                     last.through = Some(end_lsn);
                 }
-                self.settle();
+                self.settle(|_| {});
             }
             Op::Passed { lsn } => match self.entries.back_mut() {
                 Some(Entry { through: Some(through), .. }) => *through = lsn.max(*through),
@@ -98,14 +98,14 @@ impl Ledger {
         }
     }
 
-    /// One message of this transaction is confirmed. Returns whether the position moved.
-    /// A report of an earlier stream changes nothing.
-    pub fn confirm(&mut self, sequence: u64, now: Duration) -> bool {
+    /// One message of this transaction is confirmed. Returns whether the position moved; `done` sees each transaction by which it
+    /// did. A report of an earlier stream changes nothing.
+    pub fn confirm(&mut self, sequence: u64, now: Duration, done: impl FnMut(&Transaction)) -> bool {
         let Some(entry) = self.entry(sequence) else { return false };
         debug_assert!(entry.pending > 0, "more confirmations than messages");
         entry.pending = entry.pending.saturating_sub(1);
         entry.moved = now;
-        self.settle()
+        self.settle(done)
     }
 
     fn entry(&mut self, sequence: u64) -> Option<&mut Entry> {
@@ -113,11 +113,12 @@ impl Ledger {
         self.entries.get_mut(place)
     }
 
-    fn settle(&mut self) -> bool {
+    fn settle(&mut self, mut done: impl FnMut(&Transaction)) -> bool {
         let mut moved = false;
         while let Some(Entry { transaction, pending: 0, through: Some(through), .. }) = self.entries.front() {
             debug_assert!(*through >= self.position, "commits end in their order");
             self.position = *through;
+            done(transaction);
             self.commits.push(*transaction);
             self.entries.pop_front();
             self.first += 1;
@@ -200,6 +201,10 @@ mod tests {
         ledger.apply(Op::Commit { end_lsn: Lsn::new(end) }, T);
     }
 
+    fn confirm(ledger: &mut Ledger, sequence: u64, now: Duration) -> bool {
+        ledger.confirm(sequence, now, |_| {})
+    }
+
     #[test]
     fn position_follows_the_contiguous_prefix() {
         let mut ledger = Ledger::new(8);
@@ -208,10 +213,10 @@ mod tests {
         commit(&mut ledger, 15);
         messages(&mut ledger, 1, 20, 1);
         commit(&mut ledger, 25);
-        assert!(!ledger.confirm(1, T), "a later transaction is no prefix");
-        assert!(!ledger.confirm(0, T));
+        assert!(!confirm(&mut ledger, 1, T), "a later transaction is no prefix");
+        assert!(!confirm(&mut ledger, 0, T));
         assert_eq!(ledger.position(), Lsn::new(5));
-        assert!(ledger.confirm(0, T));
+        assert!(confirm(&mut ledger, 0, T));
         assert_eq!(ledger.position(), Lsn::new(25));
         assert!(ledger.is_settled());
     }
@@ -221,13 +226,13 @@ mod tests {
         let mut ledger = Ledger::new(8);
         ledger.restart(Lsn::new(5));
         messages(&mut ledger, 0, 10, 1);
-        assert!(!ledger.confirm(0, T));
+        assert!(!confirm(&mut ledger, 0, T));
         ledger.apply(Op::Passed { lsn: Lsn::new(12) }, T);
         assert_eq!(ledger.position(), Lsn::new(5), "a keepalive inside a transaction is not acknowledged");
         messages(&mut ledger, 0, 10, 1);
         commit(&mut ledger, 15);
         assert_eq!(ledger.position(), Lsn::new(5));
-        ledger.confirm(0, T);
+        confirm(&mut ledger, 0, T);
         assert_eq!(ledger.position(), Lsn::new(15));
     }
 
@@ -242,7 +247,7 @@ mod tests {
         ledger.apply(Op::Passed { lsn: Lsn::new(30) }, T);
         ledger.apply(Op::Passed { lsn: Lsn::new(20) }, T);
         assert_eq!(ledger.position(), Lsn::new(7));
-        ledger.confirm(0, T);
+        confirm(&mut ledger, 0, T);
         assert_eq!(ledger.position(), Lsn::new(30), "and never goes back");
     }
 
@@ -255,11 +260,11 @@ mod tests {
         assert_eq!(ledger.restart(Lsn::new(5)), 1);
         messages(&mut ledger, 1, 10, 2);
         commit(&mut ledger, 15);
-        assert!(!ledger.confirm(0, T));
-        assert!(!ledger.confirm(0, T));
+        assert!(!confirm(&mut ledger, 0, T));
+        assert!(!confirm(&mut ledger, 0, T));
         assert_eq!(ledger.position(), Lsn::new(5));
-        ledger.confirm(1, T);
-        assert!(ledger.confirm(1, T));
+        confirm(&mut ledger, 1, T);
+        assert!(confirm(&mut ledger, 1, T));
     }
 
     #[test]
@@ -283,9 +288,9 @@ mod tests {
         ledger.apply(Op::Messages { sequence: 0, transaction: transaction(10), count: 3 }, seconds(1));
         ledger.apply(Op::Messages { sequence: 1, transaction: transaction(20), count: 1 }, seconds(2));
         assert_eq!(ledger.waiting(seconds(9)), Some(seconds(8)));
-        ledger.confirm(1, seconds(9));
+        confirm(&mut ledger, 1, seconds(9));
         assert_eq!(ledger.waiting(seconds(9)), Some(seconds(8)), "progress of another does not hide it");
-        ledger.confirm(0, seconds(9));
+        confirm(&mut ledger, 0, seconds(9));
         assert_eq!(ledger.waiting(seconds(10)), Some(seconds(1)));
     }
 }

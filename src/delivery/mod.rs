@@ -3,6 +3,7 @@
 //! Pure: no async, no I/O, no clock (time is an argument: the duration since any fixed moment). Must not know rows, sockets or Kafka.
 
 mod credit;
+mod history;
 mod ledger;
 mod policy;
 mod replay;
@@ -10,6 +11,7 @@ mod restart;
 mod slot;
 
 pub use credit::{Account, Pool, RECORD_OVERHEAD};
+pub use history::{Continuation, Known, Server};
 pub use ledger::{Ledger, Op};
 pub use policy::{Disposition, Flow, Phase, disposition, flow};
 pub use replay::{Commits, Judgement, Replay};

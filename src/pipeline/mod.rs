@@ -100,7 +100,7 @@ impl Pipeline {
     }
 
     /// A row has changed. If that means a message, it is appended to its namespace's batch under the transaction's number, and
-    /// the bytes of its key, value and headers are returned.
+    /// the namespace's number and the bytes of key and value are returned.
     ///
     /// # Errors
     /// If the row cannot become a message; nothing is appended then.
@@ -110,7 +110,7 @@ impl Pipeline {
         relation: u32,
         change: &Change<'_>,
         sequence: u64,
-    ) -> Result<Option<usize>, Trouble> {
+    ) -> Result<Option<(usize, usize)>, Trouble> {
         let Some(transaction) = self.transaction else {
             return Err(undecodable(lsn, "a change outside a transaction"));
         };
@@ -143,9 +143,18 @@ impl Pipeline {
                 if empty {
                     self.filled.push(lane_number);
                 }
-                Ok(Some(bytes))
+                Ok(Some((lane_number, bytes)))
             }
             Err(row) => Err(poison(&row)),
+        }
+    }
+
+    /// The name of a namespace's table.
+    #[must_use]
+    pub fn table(&self, relation: u32) -> Option<&str> {
+        match self.relations.get(&relation)? {
+            Bound::Ours { name, .. } => Some(name),
+            Bound::Foreign => None,
         }
     }
 
@@ -153,12 +162,6 @@ impl Pipeline {
     pub fn take(&mut self) -> impl Iterator<Item = (usize, Batch)> + use<'_> {
         let lanes = &mut self.lanes;
         self.filled.drain(..).filter_map(|number| Some((number, lanes.get_mut(number)?.batch.take())))
-    }
-
-    /// Whether a batch has records.
-    #[must_use]
-    pub const fn has_records(&self) -> bool {
-        !self.filled.is_empty()
     }
 }
 

@@ -1,0 +1,171 @@
+//! A producer with what it holds: where delivery reports become confirmations and credits.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use super::shared::SlotShared;
+use crate::{
+    change::{Token, Topic, Trouble},
+    config::KafkaClient,
+    sink::{
+        Delivery, Outcome, Refused, Settlement, Sink as _,
+        kafka::{OffsetWatch, Producer},
+    },
+};
+
+/// Settles records on librdkafka's poll thread: short, and without blocking.
+struct Confirmations {
+    shared: Arc<SlotShared>,
+    /// Bytes of credit with the producer.
+    held: AtomicUsize,
+    /// Records with the producer, per namespace and topic.
+    in_flight: Vec<[AtomicUsize; 2]>,
+}
+
+const fn place(topic: Topic) -> usize {
+    match topic {
+        Topic::Eventsink => 0,
+        Topic::Lifecycle => 1,
+    }
+}
+
+impl Confirmations {
+    fn in_flight(&self, token: Token) -> Option<&AtomicUsize> {
+        self.in_flight.get(token.namespace())?.get(place(token.topic()))
+    }
+
+    fn taken(&self, token: Token, cost: usize) {
+        self.held.fetch_add(cost, Ordering::AcqRel);
+        if let Some(count) = self.in_flight(token) {
+            count.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    fn left(&self, token: Token, cost: usize) {
+        self.held.fetch_sub(cost, Ordering::AcqRel);
+        if let Some(count) = self.in_flight(token) {
+            count.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    fn confirm(&self, token: Token) {
+        if let Some(namespace) = self.shared.status.namespaces.get(token.namespace()) {
+            namespace.messages_confirmed.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut ledger = self.shared.ledger();
+        let moved = ledger.confirm(token.sequence(), self.shared.now(), |transaction| {
+            let since = transaction.commit_time.unix_micros().and_then(|micros| u64::try_from(micros).ok());
+            let commit = SystemTime::UNIX_EPOCH + Duration::from_micros(since.unwrap_or(0));
+            self.shared.status.record_latency(commit.elapsed().unwrap_or_default());
+        });
+        if moved {
+            self.shared.status.confirmed.set(ledger.position());
+        }
+    }
+}
+
+impl Settlement for Confirmations {
+    fn settled(&self, delivery: Delivery) {
+        let token = Token::from_bits(delivery.token);
+        if let Outcome::Confirmed { .. } = delivery.outcome {
+            self.confirm(token);
+        }
+        let cost = self.shared.cost(token.namespace(), delivery.bytes);
+        self.left(token, cost);
+        if self.shared.account.release(cost) {
+            self.shared.wake.notify_one();
+        }
+    }
+
+    fn failed(&self, trouble: &Trouble) {
+        self.shared.send_failed(trouble.clone());
+    }
+}
+
+/// One producer of a slot.
+pub(super) struct Outlet {
+    producer: Producer,
+    confirmations: Arc<Confirmations>,
+}
+
+impl Outlet {
+    pub(super) fn open(
+        client: &KafkaClient,
+        shared: &Arc<SlotShared>,
+        offsets: Arc<OffsetWatch>,
+    ) -> Result<Arc<Self>, Trouble> {
+        let namespaces = shared.slot.namespaces.iter();
+        let confirmations = Arc::new(Confirmations {
+            shared: Arc::clone(shared),
+            held: AtomicUsize::new(0),
+            in_flight: namespaces.map(|_| [AtomicUsize::new(0), AtomicUsize::new(0)]).collect(),
+        });
+        let settlement: Arc<dyn Settlement> = Arc::<Confirmations>::clone(&confirmations);
+        let producer = Producer::open(client, shared.limits.memory, settlement, offsets)?;
+        Ok(Arc::new(Self { producer, confirmations }))
+    }
+
+    pub(super) const fn producer(&self) -> &Producer {
+        &self.producer
+    }
+
+    pub(super) fn broken(&self) -> Option<Trouble> {
+        self.producer.broken()
+    }
+
+    /// Records of this namespace and topic that are not settled.
+    pub(super) fn in_flight(&self, token: Token) -> usize {
+        self.confirmations.in_flight(token).map_or(0, |count| count.load(Ordering::Acquire))
+    }
+
+    /// Whether nothing at all is with the producer.
+    pub(super) fn is_settled(&self) -> bool {
+        self.confirmations.held.load(Ordering::Acquire) == 0
+    }
+
+    /// Hands a record over; its credits go with it.
+    pub(super) fn send(
+        &self,
+        topic: &str,
+        partition: i32,
+        record: &crate::pipeline::Record<'_>,
+        headers: &[(&str, &[u8])],
+        cost: usize,
+    ) -> Result<(), Refused> {
+        let sent = crate::sink::Record {
+            topic,
+            partition,
+            key: Some(record.key),
+            value: record.value,
+            headers,
+            token: record.token.bits(),
+        };
+        // Before the hand-over: the report may come before `send` returns.
+        self.confirmations.taken(record.token, cost);
+        let sent = self.producer.send(&sent);
+        if sent.is_err() {
+            self.confirmations.left(record.token, cost);
+        }
+        sent
+    }
+
+    /// Gives up what the producer holds and closes it. After a fatal error some records never get a report: their credits come
+    /// back here, when none can come any more.
+    pub(super) async fn close(self: Arc<Self>) {
+        let outlet = Arc::clone(&self);
+        let closed = tokio::task::spawn_blocking(move || outlet.producer.purge_and_close()).await;
+        if let Err(error) = closed {
+            tracing::error!(%error, "closing a producer failed");
+        }
+        let left = self.confirmations.held.swap(0, Ordering::AcqRel);
+        if left > 0 {
+            self.confirmations.shared.account.release(left);
+        }
+        self.confirmations.shared.wake.notify_one();
+    }
+}

@@ -1,0 +1,225 @@
+//! One namespace's way to Kafka.
+//!
+//! # Owns
+//! The partition counts that its records are placed by.
+//!
+//! # Bounds
+//! The mailbox holds parcels, whose credits are a part of the slot's share of `limits.memory`.
+//!
+//! # Supervision
+//! A child of its slot, which crashes with it: what a dead publisher held is unknown.
+
+use std::{sync::Arc, time::Duration};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use super::{
+    outlet::Outlet,
+    parcel::Parcel,
+    shared::SlotShared,
+};
+use crate::{
+    change::{Class, Token, Topic, Trouble},
+    config::Namespace,
+    pipeline::{Position, Record},
+    sink::{
+        Refused,
+        kafka::{PartitionCounts, partition},
+    },
+};
+
+/// How often a condition is looked at that no wake-up announces: a full queue, an empty partition.
+const LOOK: Duration = Duration::from_millis(5);
+
+pub(super) struct Publisher;
+
+pub(super) enum PublisherMessage {
+    /// A session begins: records go through this outlet.
+    Open {
+        outlet: Arc<Outlet>,
+        counts: Arc<PartitionCounts>,
+    },
+    Parcel(Parcel),
+}
+
+pub(super) struct PublisherArguments {
+    pub(super) shared: Arc<SlotShared>,
+    pub(super) number: usize,
+    pub(super) namespace: Arc<Namespace>,
+}
+
+struct Line {
+    outlet: Arc<Outlet>,
+    counts: Arc<PartitionCounts>,
+    /// Partitions of the eventsink and the lifecycle topic that records are placed by now.
+    current: [i32; 2],
+    /// A record was refused: the rest of the session's records are not handed over.
+    refused: bool,
+}
+
+pub(super) struct PublisherState {
+    shared: Arc<SlotShared>,
+    number: usize,
+    namespace: Arc<Namespace>,
+    line: Option<Line>,
+}
+
+impl Actor for Publisher {
+    type Msg = PublisherMessage;
+    type State = PublisherState;
+    type Arguments = PublisherArguments;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        arguments: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let PublisherArguments { shared, number, namespace } = arguments;
+        Ok(PublisherState { shared, number, namespace, line: None })
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            PublisherMessage::Open { outlet, counts } => {
+                state.line = Some(Line { outlet, counts, current: [0, 0], refused: false });
+            }
+            PublisherMessage::Parcel(mut parcel) => {
+                // The records borrow the batch while the parcel counts what was handed over.
+                let batch = std::mem::take(&mut parcel.batch);
+                for record in batch.records() {
+                    if !state.publish(&record, &mut parcel).await {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PublisherState {
+    /// Hands one record over. False: nothing more may be handed over.
+    async fn publish(&mut self, record: &Record<'_>, parcel: &mut Parcel) -> bool {
+        let Some(line) = self.line.as_mut().filter(|line| !line.refused) else { return false };
+        let outcome = if self.shared.alone() {
+            alone(&self.shared, &self.namespace, self.number, line, record, parcel).await
+        } else {
+            hand_over(&self.shared, &self.namespace, self.number, line, record, parcel).await
+        };
+        if let Err(trouble) = outcome {
+            line.refused = true;
+            self.shared.send_failed(trouble);
+            return false;
+        }
+        true
+    }
+}
+
+async fn hand_over(
+    shared: &SlotShared,
+    namespace: &Namespace,
+    number: usize,
+    line: &mut Line,
+    record: &Record<'_>,
+    parcel: &mut Parcel,
+) -> Result<(), Trouble> {
+    let (topic, place) = match record.token.topic() {
+        Topic::Eventsink => (&namespace.eventsink_topic, 0),
+        Topic::Lifecycle => (&namespace.lifecycle_topic, 1),
+    };
+    let count = line.partitions(topic, place, record.token).await?;
+    let partition = partition(namespace.partitioner, record.key, count);
+    let cost = shared.cost(number, record.key.len() + record.value.len());
+    let texts = namespace.headers.then(|| headers(&record.position));
+    let headers = texts.as_ref().map(|texts| texts.each_ref().map(|(name, text)| (*name, text.as_bytes())));
+    let headers = headers.as_ref().map_or(&[][..], <[_; 5]>::as_slice);
+    loop {
+        match line.outlet.send(topic, partition, record, headers, cost) {
+            Ok(()) => {
+                parcel.handed_over(cost);
+                return Ok(());
+            }
+            Err(Refused::Full) => tokio::time::sleep(LOOK).await,
+            Err(Refused::Failed(trouble)) => return Err(trouble),
+        }
+    }
+}
+
+impl Line {
+    /// The partitions of a topic. After some were added, records are placed by the new count only when nothing placed by the old
+    /// one is unsettled: a key may move to another partition, and its records must stay in order.
+    async fn partitions(&mut self, topic: &str, place: usize, token: Token) -> Result<i32, Trouble> {
+        let latest = self.counts.get(topic).unwrap_or(0);
+        let Some(current) = self.current.get_mut(place) else { return Ok(latest) };
+        if *current != latest {
+            while *current != 0 && self.outlet.in_flight(token) > 0 {
+                if let Some(trouble) = self.outlet.broken() {
+                    return Err(trouble);
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+            *current = latest;
+        }
+        Ok(*current)
+    }
+}
+
+/// Sends a record when nothing else is with Kafka, and waits for its confirmation. One that is refused alone is an invalid row.
+async fn alone(
+    shared: &SlotShared,
+    namespace: &Namespace,
+    number: usize,
+    line: &mut Line,
+    record: &Record<'_>,
+    parcel: &mut Parcel,
+) -> Result<(), Trouble> {
+    let _turn = shared.turn().await;
+    hand_over(shared, namespace, number, line, record, parcel).await?;
+    while !line.outlet.is_settled() {
+        if let Some(trouble) = line.outlet.broken() {
+            return Err(if trouble.class == Class::MessageTooLarge {
+                too_large(namespace, record, &trouble)
+            } else {
+                trouble
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
+}
+
+fn too_large(namespace: &Namespace, record: &Record<'_>, trouble: &Trouble) -> Trouble {
+    let Position { transaction, ordinal, .. } = record.position;
+    Trouble::new(
+        Class::InvalidRow,
+        format!(
+            "Kafka refuses a message of namespace \"{}\" for its size, {} bytes, also when it is sent alone (key \"{}\", commit \
+             LSN {}, xid {}, ordinal {ordinal}): {}",
+            namespace.name,
+            record.key.len() + record.value.len(),
+            String::from_utf8_lossy(record.key).escape_debug().take(256).collect::<String>(),
+            transaction.commit_lsn,
+            transaction.xid,
+            trouble.message,
+        ),
+        trouble.remedy.clone(),
+    )
+}
+
+/// The position of a record as Kafka headers: decimal text, LSNs as PostgreSQL writes them, the commit time in microseconds since
+/// 1970-01-01 UTC.
+fn headers(position: &Position) -> [(&'static str, String); 5] {
+    let transaction = &position.transaction;
+    [
+        ("lsn", position.lsn.to_string()),
+        ("commit_lsn", transaction.commit_lsn.to_string()),
+        ("xid", transaction.xid.to_string()),
+        ("commit_time", transaction.commit_time.unix_micros().unwrap_or(i64::MAX).to_string()),
+        ("ordinal", position.ordinal.to_string()),
+    ]
+}

@@ -1,0 +1,175 @@
+//! What the parts of one slot share, and what outlives a crash of its actor.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use ractor::ActorRef;
+use tokio::sync::Notify;
+
+use super::{outlet::Outlet, slot::SlotMessage};
+use crate::{
+    change::{Lsn, Trouble},
+    config::{Database, Limits, Retry, Slot},
+    delivery::{Account, Known, Ledger, Pool, RetryTimes},
+    observability::{AtomicLsn, SlotStatus},
+};
+
+/// Confirmed transactions that are remembered, to skip exactly those if they come again.
+const REMEMBERED: usize = 65_536;
+
+/// What the Kafka headers of a record cost beside its key and value.
+const HEADERS: usize = 256;
+
+/// One slot's shared state.
+pub(super) struct SlotShared {
+    pub(super) database: Arc<Database>,
+    pub(super) slot: Arc<Slot>,
+    pub(super) retry: Retry,
+    pub(super) limits: Limits,
+    pub(super) status: Arc<SlotStatus>,
+    pub(super) account: Account,
+    /// Wakes a session that waits for credit or for confirmations.
+    pub(super) wake: Notify,
+    /// Up to where records are sent alone, because one of them was refused for its size.
+    pub(super) alone_until: AtomicLsn,
+    ledger: Mutex<Ledger>,
+    turn: tokio::sync::Mutex<()>,
+    known: Mutex<Known>,
+    outlets: Mutex<HashMap<String, Arc<Outlet>>>,
+    actor: Mutex<Option<ActorRef<SlotMessage>>>,
+    began: Instant,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SlotShared {
+    pub(super) fn new(
+        database: Arc<Database>,
+        slot: Arc<Slot>,
+        retry: Retry,
+        limits: Limits,
+        status: Arc<SlotStatus>,
+        pool: Arc<Pool>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            database,
+            slot,
+            retry,
+            limits,
+            status,
+            account: Account::new(pool),
+            wake: Notify::new(),
+            alone_until: AtomicLsn::default(),
+            ledger: Mutex::new(Ledger::new(REMEMBERED)),
+            turn: tokio::sync::Mutex::new(()),
+            known: Mutex::new(Known::default()),
+            outlets: Mutex::new(HashMap::new()),
+            actor: Mutex::new(None),
+            began: Instant::now(),
+        })
+    }
+
+    /// Time since a fixed moment: the clock of the pure core.
+    pub(super) fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        lock(&self.ledger)
+    }
+
+    /// What this process knows of the slot from earlier sessions.
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+        lock(&self.known)
+    }
+
+    pub(super) const fn times(&self) -> RetryTimes {
+        RetryTimes {
+            resend_timeout: self.retry.resend_timeout,
+            max_retries: self.retry.max_retries,
+            reconnect_timeout: self.retry.reconnect_timeout,
+            send_timeout: self.retry.send_timeout,
+        }
+    }
+
+    /// Bytes that a record of this namespace holds while it is not settled.
+    pub(super) fn cost(&self, namespace: usize, key_and_value: usize) -> usize {
+        let headers = self.slot.namespaces.get(namespace).is_some_and(|namespace| namespace.headers);
+        key_and_value + crate::delivery::RECORD_OVERHEAD + if headers { HEADERS } else { 0 }
+    }
+
+    pub(super) fn set_actor(&self, actor: ActorRef<SlotMessage>) {
+        *lock(&self.actor) = Some(actor);
+    }
+
+    /// Tells the slot's actor that Kafka did not take a message.
+    pub(super) fn send_failed(&self, trouble: Trouble) {
+        if let Some(actor) = lock(&self.actor).as_ref() {
+            // An actor that has stopped needs no news.
+            let _stopped = actor.cast(SlotMessage::SendFailed(trouble));
+        }
+        self.wake.notify_one();
+    }
+
+    pub(super) fn outlet(&self, client: &str) -> Option<Arc<Outlet>> {
+        lock(&self.outlets).get(client).cloned()
+    }
+
+    pub(super) fn outlets(&self) -> Vec<Arc<Outlet>> {
+        lock(&self.outlets).values().cloned().collect()
+    }
+
+    pub(super) fn add_outlet(&self, client: String, outlet: Arc<Outlet>) {
+        lock(&self.outlets).insert(client, outlet);
+    }
+
+    pub(super) fn broken(&self) -> Option<Trouble> {
+        self.outlets().iter().find_map(|outlet| outlet.broken())
+    }
+
+    /// Waits until nothing is with Kafka any more. A producer that is broken is closed, and what it held given up.
+    ///
+    /// A working producer keeps what it has and is waited for, however long its Kafka is away: handing a message over again
+    /// while an earlier copy is unsettled could reorder.
+    pub(super) async fn settle(&self) {
+        loop {
+            let broken: Vec<_> = {
+                let mut outlets = lock(&self.outlets);
+                outlets.extract_if(|_, outlet| outlet.broken().is_some()).map(|(_, outlet)| outlet).collect()
+            };
+            for outlet in broken {
+                outlet.close().await;
+            }
+            if self.account.used() == 0 {
+                return;
+            }
+            // Woken by the last delivery report; the time-out is for a producer that breaks meanwhile.
+            let _elapsed = tokio::time::timeout(Duration::from_millis(100), self.wake.notified()).await;
+        }
+    }
+
+    /// Closes all producers.
+    pub(super) async fn close(&self) {
+        let outlets: Vec<_> = lock(&self.outlets).drain().map(|(_, outlet)| outlet).collect();
+        for outlet in outlets {
+            outlet.close().await;
+        }
+        *lock(&self.actor) = None;
+    }
+
+    /// The turn to send a record alone.
+    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    /// Whether records are to be sent one at a time now.
+    pub(super) fn alone(&self) -> bool {
+        let until = self.alone_until.get();
+        until != Lsn::ZERO && self.status.confirmed.get() <= until
+    }
+}

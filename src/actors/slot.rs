@@ -1,0 +1,279 @@
+//! One replication slot: carries out what the slot machine decides.
+//!
+//! # Owns
+//! The slot machine, the session task, the publishers.
+//!
+//! # Bounds
+//! The mailbox takes a handful of messages per session; no data passes through it.
+//!
+//! # Supervision
+//! A child of its database, which starts it again within an intensity. Its publishers and its session end with it: a panic in
+//! either is a crash of the slot.
+
+use std::{sync::Arc, time::Duration};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::{sync::mpsc, task::AbortHandle};
+
+use super::{
+    database::DatabaseMessage,
+    publisher::{Publisher, PublisherArguments, PublisherMessage},
+    session::{Command, Session},
+    shared::SlotShared,
+};
+use crate::{
+    change::Trouble,
+    delivery::{Effect, Ended, Input, SlotMachine},
+};
+
+pub(super) struct SlotActor;
+
+pub(super) enum SlotMessage {
+    Start,
+    /// The session's stream runs.
+    Streaming {
+        session: u64,
+    },
+    /// The session has ended.
+    Ended {
+        session: u64,
+        ended: Ended,
+    },
+    /// The session has panicked.
+    Panicked(String),
+    /// Kafka did not take a message.
+    SendFailed(Trouble),
+    Settled,
+    Timer(u64),
+    ServerStopping,
+    Resume,
+    Drain,
+}
+
+pub(super) struct SlotArguments {
+    pub(super) shared: Arc<SlotShared>,
+    pub(super) database: ActorRef<DatabaseMessage>,
+    /// The slot crashed too often: it begins halted.
+    pub(super) halted: Option<Trouble>,
+}
+
+pub(super) struct SlotState {
+    shared: Arc<SlotShared>,
+    database: ActorRef<DatabaseMessage>,
+    machine: SlotMachine,
+    publishers: Vec<ActorRef<PublisherMessage>>,
+    session: Option<Running>,
+    sessions: u64,
+    shown: &'static str,
+}
+
+/// The session task; it ends with this value.
+struct Running {
+    number: u64,
+    commands: mpsc::Sender<Command>,
+    task: AbortHandle,
+    /// Up to where all messages were confirmed when it began.
+    confirmed: crate::change::Lsn,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Actor for SlotActor {
+    type Msg = SlotMessage;
+    type State = SlotState;
+    type Arguments = SlotArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        arguments: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let SlotArguments { shared, database, halted } = arguments;
+        shared.set_actor(myself.clone());
+        let resumed = myself.clone();
+        shared.status.on_resume(Box::new(move || {
+            let _stopped = resumed.cast(SlotMessage::Resume);
+        }));
+        let mut publishers = Vec::with_capacity(shared.slot.namespaces.len());
+        for (number, namespace) in shared.slot.namespaces.iter().enumerate() {
+            let arguments =
+                PublisherArguments { shared: Arc::clone(&shared), number, namespace: Arc::clone(namespace) };
+            let (publisher, _) = Actor::spawn_linked(None, Publisher, arguments, myself.get_cell()).await?;
+            publishers.push(publisher);
+        }
+        let machine = match halted {
+            Some(trouble) => SlotMachine::halted(shared.times(), trouble),
+            None => SlotMachine::new(shared.times()),
+        };
+        Ok(SlotState { shared, database, machine, publishers, session: None, sessions: 0, shown: "" })
+    }
+
+    async fn post_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        // After a crash, what the one before had handed to Kafka is settled first.
+        let shared = Arc::clone(&state.shared);
+        tokio::spawn(async move {
+            shared.settle().await;
+            let _stopped = myself.cast(SlotMessage::Start);
+        });
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let input = match message {
+            SlotMessage::Start => Input::Start,
+            SlotMessage::Streaming { session } if state.is_current(session) => Input::Streaming,
+            SlotMessage::Ended { session, ended } if state.is_current(session) => {
+                state.session = None;
+                Input::Ended(ended)
+            }
+            SlotMessage::Streaming { .. } | SlotMessage::Ended { .. } => return Ok(()),
+            SlotMessage::Panicked(what) => return Err(format!("the session panicked: {what}").into()),
+            SlotMessage::SendFailed(trouble) => state.send_failed(trouble),
+            SlotMessage::Settled => Input::Settled,
+            SlotMessage::Timer(generation) => Input::Timer(generation),
+            SlotMessage::ServerStopping => Input::ServerStopping,
+            SlotMessage::Resume => Input::Resume,
+            SlotMessage::Drain => Input::Drain,
+        };
+        state.handle(&myself, input);
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        event: SupervisionEvent,
+        _state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorFailed(_, error) => Err(format!("a publisher failed: {error}").into()),
+            SupervisionEvent::ActorTerminated(..) => Err("a publisher ended".into()),
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => Ok(()),
+        }
+    }
+}
+
+impl SlotState {
+    fn is_current(&self, session: u64) -> bool {
+        self.session.as_ref().is_some_and(|running| running.number == session)
+    }
+
+    fn send_failed(&self, trouble: Trouble) -> Input {
+        if trouble.class == crate::change::Class::MessageTooLarge {
+            // The refusal names a batch: what is in flight now is sent again one by one, until the culprit is alone.
+            if let Some(newest) = self.shared.ledger().newest_commit() {
+                self.shared.alone_until.set(newest);
+            }
+        }
+        let before = self.session.as_ref().map(|running| running.confirmed);
+        Input::SendFailed { trouble, progressed: before.is_some_and(|before| self.shared.status.confirmed.get() > before) }
+    }
+
+    fn handle(&mut self, myself: &ActorRef<SlotMessage>, input: Input) {
+        let news = matches!(input, Input::Ended(Ended::Failed(_)) | Input::SendFailed { .. } | Input::ServerStopping);
+        for effect in self.machine.handle(input) {
+            self.carry_out(myself, effect);
+        }
+        self.show(news);
+    }
+
+    /// One line per change of state and per trouble.
+    fn show(&mut self, news: bool) {
+        let name = self.machine.state().name();
+        let error = self.machine.last_error().filter(|_| news || (self.shown.is_empty() && name == "halted"));
+        if name == self.shown && error.is_none() {
+            return;
+        }
+        self.shown = name;
+        self.shared.status.show(name, error.cloned());
+        let (database, slot) = (&self.shared.database.name, &self.shared.slot.name);
+        let (confirmed, acknowledged) = (self.shared.status.confirmed.get(), self.shared.status.acknowledged.get());
+        match error {
+            Some(Trouble { class, message, remedy }) => tracing::error!(
+                database, slot, state = name, %class, %confirmed, %acknowledged, remedy, "{message}"
+            ),
+            None => tracing::info!(database, slot, state = name, %confirmed, %acknowledged, "slot is {name}"),
+        }
+    }
+
+    fn carry_out(&mut self, myself: &ActorRef<SlotMessage>, effect: Effect) {
+        match effect {
+            Effect::Open => self.open(myself),
+            Effect::Abort => match &self.session {
+                Some(running) => running.task.abort(),
+                None => tracing::error!("no session to abort"),
+            },
+            Effect::Drain { bound } => {
+                self.command(Command::Drain(bound.unwrap_or(self.shared.retry.shutdown_timeout)));
+            }
+            Effect::Halt(trouble) => self.command(Command::Halt(trouble)),
+            Effect::Settle => {
+                let (shared, myself) = (Arc::clone(&self.shared), myself.clone());
+                tokio::spawn(async move {
+                    shared.settle().await;
+                    let _stopped = myself.cast(SlotMessage::Settled);
+                });
+            }
+            Effect::Arm { after, generation } => {
+                let _timer = myself.send_after(after.max(Duration::from_millis(1)), move || SlotMessage::Timer(generation));
+            }
+            Effect::Stopped => {
+                let (shared, database) = (Arc::clone(&self.shared), self.database.clone());
+                tokio::spawn(async move {
+                    shared.close().await;
+                    let _stopped = database.cast(DatabaseMessage::SlotStopped(shared.slot.name.clone()));
+                });
+            }
+        }
+    }
+
+    fn command(&self, command: Command) {
+        if let Some(running) = &self.session {
+            // The session takes commands at once; a full queue means that it has been told already.
+            let _told = running.commands.try_send(command);
+        }
+    }
+
+    fn open(&mut self, myself: &ActorRef<SlotMessage>) {
+        self.sessions += 1;
+        let number = self.sessions;
+        let (commands, receiver) = mpsc::channel(4);
+        let session = Session {
+            number,
+            shared: Arc::clone(&self.shared),
+            publishers: self.publishers.clone(),
+            slot: myself.clone(),
+            commands: receiver,
+        };
+        let task = tokio::spawn(session.run());
+        let confirmed = self.shared.status.confirmed.get();
+        self.session = Some(Running { number, commands, task: task.abort_handle(), confirmed });
+        let myself = myself.clone();
+        tokio::spawn(async move {
+            let message = match task.await {
+                Ok(ended) => SlotMessage::Ended { session: number, ended },
+                Err(error) if error.is_panic() => SlotMessage::Panicked(panic_text(error.into_panic())),
+                Err(_) => SlotMessage::Ended { session: number, ended: Ended::Closed },
+            };
+            let _stopped = myself.cast(message);
+        });
+    }
+}
+
+fn panic_text(panic: Box<dyn std::any::Any + Send>) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast::<String>().ok().map(|text| *text)).unwrap_or_else(|| "no message".to_owned())
+}
