@@ -5,3 +5,5 @@
 pub mod change;
 pub mod config;
 pub mod demo;
+pub mod pgoutput;
+pub mod replication;
