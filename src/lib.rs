@@ -5,4 +5,8 @@
 pub mod change;
 pub mod config;
 pub mod delivery;
+pub mod demo;
 pub mod observability;
+pub mod pgoutput;
+pub mod replication;
+pub mod sink;
