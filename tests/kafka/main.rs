@@ -1,0 +1,7 @@
+//! The Kafka sink against a real broker.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+#[path = "../support/kafka.rs"]
+mod kafka;
+
+mod harness;
