@@ -14,7 +14,7 @@ use crate::{
     config::KafkaClient,
     sink::{
         Delivery, Outcome, Refused, Settlement, Sink as _,
-        kafka::{OffsetWatch, Producer},
+        kafka::{Batching, Producer},
     },
 };
 
@@ -94,11 +94,8 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    pub(super) fn open(
-        client: &KafkaClient,
-        shared: &Arc<SlotShared>,
-        offsets: Arc<OffsetWatch>,
-    ) -> Result<Arc<Self>, Trouble> {
+    /// Blocks while certificates are read.
+    pub(super) fn open(client: &KafkaClient, shared: &Arc<SlotShared>) -> Result<Arc<Self>, Trouble> {
         let namespaces = shared.slot.namespaces.iter();
         let confirmations = Arc::new(Confirmations {
             shared: Arc::clone(shared),
@@ -106,7 +103,8 @@ impl Outlet {
             in_flight: namespaces.map(|_| [AtomicUsize::new(0), AtomicUsize::new(0)]).collect(),
         });
         let settlement: Arc<dyn Settlement> = Arc::<Confirmations>::clone(&confirmations);
-        let producer = Producer::open(client, shared.limits.memory, settlement, offsets)?;
+        let offsets = shared.offsets(&client.name);
+        let producer = Producer::open(client, shared.limits.memory, Batching::Full, offsets, settlement)?;
         Ok(Arc::new(Self { producer, confirmations }))
     }
 
@@ -155,17 +153,22 @@ impl Outlet {
     }
 
     /// Gives up what the producer holds and closes it. After a fatal error some records never get a report: their credits come
-    /// back here, when none can come any more.
-    pub(super) async fn close(self: Arc<Self>) {
-        let outlet = Arc::clone(&self);
-        let closed = tokio::task::spawn_blocking(move || outlet.producer.purge_and_close()).await;
-        if let Err(error) = closed {
+    /// back here, when none can come any more. The publishers have been told to let it go.
+    pub(super) async fn close(mut self: Arc<Self>) {
+        let Self { producer, confirmations } = loop {
+            match Arc::try_unwrap(self) {
+                Ok(outlet) => break outlet,
+                Err(held) => self = held,
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        if let Err(error) = tokio::task::spawn_blocking(move || producer.purge_and_close()).await {
             tracing::error!(%error, "closing a producer failed");
         }
-        let left = self.confirmations.held.swap(0, Ordering::AcqRel);
+        let left = confirmations.held.swap(0, Ordering::AcqRel);
         if left > 0 {
-            self.confirmations.shared.account.release(left);
+            confirmations.shared.account.release(left);
         }
-        self.confirmations.shared.wake.notify_one();
+        confirmations.shared.wake.notify_one();
     }
 }

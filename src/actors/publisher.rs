@@ -40,6 +40,8 @@ pub(super) enum PublisherMessage {
         counts: Arc<PartitionCounts>,
     },
     Parcel(Parcel),
+    /// The session has ended, and what it brought before this has been handed over: let the outlet go.
+    Close,
 }
 
 pub(super) struct PublisherArguments {
@@ -88,6 +90,7 @@ impl Actor for Publisher {
             PublisherMessage::Open { outlet, counts } => {
                 state.line = Some(Line { outlet, counts, current: [0, 0], refused: false });
             }
+            PublisherMessage::Close => state.line = None,
             PublisherMessage::Parcel(mut parcel) => {
                 // The records borrow the batch while the parcel counts what was handed over.
                 let batch = std::mem::take(&mut parcel.batch);

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -12,9 +12,11 @@ use tokio::sync::Notify;
 use super::{outlet::Outlet, slot::SlotMessage};
 use crate::{
     change::{Lsn, Trouble},
-    config::{Database, Limits, Retry, Slot},
+    config::{Database, KafkaClient, Limits, Retry, Slot},
     delivery::{Account, Known, Ledger, Pool, RetryTimes},
     observability::{AtomicLsn, SlotStatus},
+    replication::Joining,
+    sink::kafka::{OffsetWatch, PartitionCounts, topics::TopicState},
 };
 
 /// Confirmed transactions that are remembered, to skip exactly those if they come again.
@@ -39,6 +41,12 @@ pub(super) struct SlotShared {
     turn: tokio::sync::Mutex<()>,
     known: Mutex<Known>,
     outlets: Mutex<HashMap<String, Arc<Outlet>>>,
+    counts: Mutex<HashMap<String, Arc<PartitionCounts>>>,
+    offsets: Mutex<HashMap<String, Arc<OffsetWatch>>>,
+    /// Namespaces whose publication is younger than the slot.
+    joining: Mutex<Vec<Joining>>,
+    /// Up to where the publications were right when last looked at.
+    last_good: AtomicLsn,
     actor: Mutex<Option<ActorRef<SlotMessage>>>,
     began: Instant,
 }
@@ -69,6 +77,10 @@ impl SlotShared {
             turn: tokio::sync::Mutex::new(()),
             known: Mutex::new(Known::default()),
             outlets: Mutex::new(HashMap::new()),
+            counts: Mutex::new(HashMap::new()),
+            offsets: Mutex::new(HashMap::new()),
+            joining: Mutex::new(Vec::new()),
+            last_good: AtomicLsn::default(),
             actor: Mutex::new(None),
             began: Instant::now(),
         })
@@ -126,6 +138,78 @@ impl SlotShared {
 
     pub(super) fn add_outlet(&self, client: String, outlet: Arc<Outlet>) {
         lock(&self.outlets).insert(client, outlet);
+    }
+
+    pub(super) fn named_outlets(&self) -> Vec<(String, Arc<Outlet>)> {
+        lock(&self.outlets).iter().map(|(name, outlet)| (name.clone(), Arc::clone(outlet))).collect()
+    }
+
+    /// The partition counts of a client's topics, kept over sessions; `found` begins them.
+    pub(super) fn counts(&self, client: &KafkaClient, found: &HashMap<String, TopicState>) -> Arc<PartitionCounts> {
+        let mut counts = lock(&self.counts);
+        let begin = || Arc::new(PartitionCounts::new(client, found));
+        Arc::clone(counts.entry(client.name.clone()).or_insert_with(begin))
+    }
+
+    pub(super) fn known_counts(&self, client: &str) -> Option<Arc<PartitionCounts>> {
+        lock(&self.counts).get(client).cloned()
+    }
+
+    /// The highest offsets of a client's topics, kept over producers.
+    pub(super) fn offsets(&self, client: &str) -> Arc<OffsetWatch> {
+        Arc::clone(lock(&self.offsets).entry(client.to_owned()).or_default())
+    }
+
+    pub(super) fn joining(&self) -> Vec<Joining> {
+        lock(&self.joining).clone()
+    }
+
+    /// The namespaces that the stream carries: all but those that wait to join.
+    pub(super) fn streamed(&self) -> Vec<&str> {
+        let joining = lock(&self.joining);
+        let names = self.slot.namespaces.iter().map(|namespace| namespace.name.as_str());
+        names.filter(|name| !joining.iter().any(|joining| joining.namespace == *name)).collect()
+    }
+
+    pub(super) fn add_joining(&self, new: Vec<Joining>) {
+        let mut joining = lock(&self.joining);
+        joining.retain(|old| !new.iter().any(|new| new.namespace == old.namespace));
+        joining.extend(new);
+    }
+
+    /// The slot has passed the position from which these namespaces can be decoded.
+    pub(super) fn joined(&self, lsn: Lsn) {
+        for joining in lock(&self.joining).drain(..) {
+            let (database, slot, namespace) = (&self.database.name, &self.slot.name, &joining.namespace);
+            tracing::warn!(database, slot, namespace, %lsn, "namespace joins the slot: its delivery begins at this LSN");
+        }
+    }
+
+    /// Whether this process has delivered messages of a namespace.
+    pub(super) fn has_delivered(&self, namespace: &str) -> bool {
+        let place = self.slot.namespaces.iter().position(|other| other.name == namespace);
+        let status = place.and_then(|place| self.status.namespaces.get(place));
+        status.is_some_and(|status| status.messages_confirmed.load(Ordering::Relaxed) > 0)
+    }
+
+    pub(super) fn last_good(&self) -> Lsn {
+        self.last_good.get()
+    }
+
+    pub(super) fn set_last_good(&self, lsn: Lsn) {
+        self.last_good.set(lsn);
+    }
+
+    /// The server's history is taken as it is now.
+    pub(super) fn forget_history(&self) {
+        *self.known() = Known::default();
+        self.ledger().commits_mut().forget_from(Lsn::ZERO);
+    }
+
+    /// The topics are taken as they are now.
+    pub(super) fn forget_topics(&self) {
+        lock(&self.counts).clear();
+        lock(&self.offsets).clear();
     }
 
     pub(super) fn broken(&self) -> Option<Trouble> {

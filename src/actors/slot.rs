@@ -22,7 +22,7 @@ use super::{
     shared::SlotShared,
 };
 use crate::{
-    change::Trouble,
+    change::{Class, Lsn, Trouble},
     delivery::{Effect, Ended, Input, SlotMachine},
 };
 
@@ -73,7 +73,7 @@ struct Running {
     commands: mpsc::Sender<Command>,
     task: AbortHandle,
     /// Up to where all messages were confirmed when it began.
-    confirmed: crate::change::Lsn,
+    confirmed: Lsn,
 }
 
 impl Drop for Running {
@@ -145,7 +145,10 @@ impl Actor for SlotActor {
             SlotMessage::Settled => Input::Settled,
             SlotMessage::Timer(generation) => Input::Timer(generation),
             SlotMessage::ServerStopping => Input::ServerStopping,
-            SlotMessage::Resume => Input::Resume,
+            SlotMessage::Resume => {
+                state.forgive();
+                Input::Resume
+            }
             SlotMessage::Drain => Input::Drain,
         };
         state.handle(&myself, input);
@@ -172,7 +175,7 @@ impl SlotState {
     }
 
     fn send_failed(&self, trouble: Trouble) -> Input {
-        if trouble.class == crate::change::Class::MessageTooLarge {
+        if trouble.class == Class::MessageTooLarge {
             // The refusal names a batch: what is in flight now is sent again one by one, until the culprit is alone.
             if let Some(newest) = self.shared.ledger().newest_commit() {
                 self.shared.alone_until.set(newest);
@@ -180,6 +183,15 @@ impl SlotState {
         }
         let before = self.session.as_ref().map(|running| running.confirmed);
         Input::SendFailed { trouble, progressed: before.is_some_and(|before| self.shared.status.confirmed.get() > before) }
+    }
+
+    /// A person has looked: what contradicted what is remembered is the truth from now on.
+    fn forgive(&self) {
+        match self.machine.last_error().map(|trouble| trouble.class) {
+            Some(Class::HistoryChanged | Class::SlotLost) => self.shared.forget_history(),
+            Some(Class::TopicRecreated) => self.shared.forget_topics(),
+            _ => {}
+        }
     }
 
     fn handle(&mut self, myself: &ActorRef<SlotMessage>, input: Input) {
@@ -221,6 +233,7 @@ impl SlotState {
             }
             Effect::Halt(trouble) => self.command(Command::Halt(trouble)),
             Effect::Settle => {
+                self.close_publishers();
                 let (shared, myself) = (Arc::clone(&self.shared), myself.clone());
                 tokio::spawn(async move {
                     shared.settle().await;
@@ -231,12 +244,20 @@ impl SlotState {
                 let _timer = myself.send_after(after.max(Duration::from_millis(1)), move || SlotMessage::Timer(generation));
             }
             Effect::Stopped => {
+                self.close_publishers();
                 let (shared, database) = (Arc::clone(&self.shared), self.database.clone());
                 tokio::spawn(async move {
                     shared.close().await;
                     let _stopped = database.cast(DatabaseMessage::SlotStopped(shared.slot.name.clone()));
                 });
             }
+        }
+    }
+
+    fn close_publishers(&self) {
+        for publisher in &self.publishers {
+            // A dead publisher holds nothing.
+            let _crashed = publisher.cast(PublisherMessage::Close);
         }
     }
 

@@ -5,18 +5,22 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use ractor::ActorRef;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
-use super::{Command, decoding::Decoding, watch::Event};
+use super::{
+    Command,
+    decoding::Decoding,
+    watch::{Event, Watch},
+};
 use crate::{
     actors::{publisher::PublisherMessage, shared::SlotShared, slot::SlotMessage},
     change::{Class, Lsn, PgTimestamp, Trouble},
     delivery::{Disposition, Ended, Flow, Phase, disposition, flow},
-    replication::{Coalesce, CopyData, Feedback, Frame, ReplicationStream, StatusUpdate},
+    replication::{self, Coalesce, CopyData, Feedback, Frame, ReplicationStream, StatusUpdate},
 };
 
 /// How often progress is looked at while something waits for Kafka or for acknowledgement.
@@ -59,6 +63,8 @@ pub(super) struct Streaming {
     pub(super) slot: ActorRef<SlotMessage>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) events: mpsc::Receiver<Event>,
+    /// Ends with the session.
+    pub(super) watch: Watch,
 }
 
 struct Turn {
@@ -87,7 +93,7 @@ impl Streaming {
                 Ok(pass) => pass,
                 Err(Stop::Connection(trouble)) => {
                     self.hand_over();
-                    return Ended::Failed(trouble);
+                    return self.lost(trouble).await;
                 }
                 Err(Stop::Data(trouble)) => {
                     turn.mode = Mode::Halting(trouble);
@@ -97,9 +103,38 @@ impl Streaming {
             self.hand_over();
             match self.turn(&mut turn, pass).await {
                 Ok(None) => {}
-                Ok(Some(ended)) => return self.finish(ended).await,
+                Ok(Some(ended)) => {
+                    if let (Ended::Rejoin, Some(lsn)) = (&ended, turn.join_at) {
+                        self.shared.joined(lsn);
+                    }
+                    return self.finish(ended).await;
+                }
                 Err(trouble) => return Ended::Failed(trouble),
             }
+        }
+    }
+
+    /// The connection has ended. A publication that is younger than a change to be decoded joins later; one whose messages were
+    /// already delivered has been recreated, and what happened between is gone.
+    async fn lost(&self, trouble: Trouble) -> Ended {
+        if trouble.class != Class::Publication {
+            return Ended::Failed(trouble);
+        }
+        let found = async {
+            let sql = replication::sql(&self.shared.database.postgres).await?;
+            let unseen = replication::unseen(&sql, &self.shared.slot.name, &self.shared.streamed()).await?;
+            let unseen: Vec<_> = unseen.iter().map(String::as_str).collect();
+            if unseen.is_empty() || unseen.iter().any(|namespace| self.shared.has_delivered(namespace)) {
+                return Err(trouble);
+            }
+            replication::begin(&sql, &unseen).await
+        };
+        match found.await {
+            Ok(joining) => {
+                self.shared.add_joining(joining);
+                Ended::Rejoin
+            }
+            Err(trouble) => Ended::Failed(trouble),
         }
     }
 
@@ -147,7 +182,9 @@ impl Streaming {
                         )));
                     }
                 },
-                Frame::Notice(notice) => notice.check(&self.shared.slot)?,
+                Frame::Notice { sqlstate, message } => {
+                    tracing::warn!(slot = self.shared.slot.name, sqlstate, "PostgreSQL says: {message}");
+                }
                 Frame::CopyDone | Frame::End => {
                     return Err(Stop::Connection(Trouble::new(
                         Class::PostgresUnavailable,
