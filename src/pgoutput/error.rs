@@ -37,7 +37,7 @@ pub enum Reason {
     #[error("{0} bytes are left over")]
     LeftOver(usize),
     /// This part has a value that protocol version 1 does not know.
-    #[error("the {0} has an unknown value")]
+    #[error("an unknown value of the {0}")]
     Unknown(&'static str),
     /// This name is not UTF-8, though `client_encoding` is.
     #[error("the {0} is not UTF-8")]

@@ -155,6 +155,8 @@ impl Feedback {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const START: Lsn = Lsn::new(1_000);
@@ -296,6 +298,46 @@ mod tests {
         let mut endless = Feedback::new(START, None, ms(0));
         for at in (10_000..900_000).step_by(10_000) {
             assert!(!endless.due(ms(at)).unwrap().expect("regular").reply_requested);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever happens: a due status comes at the moment that was announced and not before, never too late for the server, no two
+        /// within 10 ms unless the second is our own question, with a flush that only grows, is never 0, and is never beyond the write.
+        #[test]
+        fn the_rules_hold_in_any_order(events in proptest::collection::vec((0..6_u8, 0..5_000_u64), 1..200)) {
+            let mut feedback = feedback();
+            let (mut now, mut last_sent, mut last_flush) = (ms(0), ms(0), START);
+            for (event, number) in events {
+                match event {
+                    0 => feedback.received(lsn(number)),
+                    1 => feedback.acknowledged(lsn(number)),
+                    2 => feedback.reply_requested(),
+                    3 => feedback.heard(now),
+                    4 => feedback.pause_reading(),
+                    _ => feedback.resume_reading(now),
+                }
+                let next = feedback.next_due();
+                let later = now + ms(number / 10);
+                if later < next {
+                    now = later;
+                    prop_assert_eq!(feedback.due(now), Ok(None));
+                    continue;
+                }
+                now = now.max(next);
+                match feedback.due(now) {
+                    Ok(Some(status)) => {
+                        prop_assert!(now - last_sent <= ms(10_000) && (status.reply_requested || now - last_sent >= ms(10)));
+                        prop_assert!(status.flush >= last_flush && status.flush <= status.write && status.flush > Lsn::ZERO);
+                        (last_sent, last_flush) = (now, status.flush);
+                    }
+                    Err(_) => break,
+                    Ok(None) => prop_assert!(false, "announced, but not due"),
+                }
+                prop_assert!(feedback.next_due() > now);
+            }
         }
     }
 }
