@@ -5,3 +5,4 @@
 pub mod change;
 pub mod config;
 pub mod demo;
+pub mod replication;
