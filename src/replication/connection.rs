@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Bound on commands that the server answers at once.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 
 /// The rows of a simple query, columns as text.
 pub type Rows = Vec<Vec<Option<String>>>;
