@@ -5,4 +5,8 @@
 pub mod change;
 pub mod config;
 pub mod demo;
+<<<<<<< HEAD
+=======
+pub mod pgoutput;
+>>>>>>> pgoutput
 pub mod replication;

@@ -1,11 +1,14 @@
 //! Being a logical replica of a PostgreSQL database: the connection, the slot, the publications.
 //!
-//! Owns every byte exchanged with PostgreSQL and every statement sent to it; must not know what rows mean or where they go.
+//! Owns every byte exchanged with PostgreSQL below pgoutput and every statement sent to it; must not know what rows mean or where
+//! they go.
 
 mod blockers;
 mod buffer;
 pub mod connection;
+pub mod copy_data;
 mod error;
+pub mod feedback;
 mod handshake;
 pub mod joins;
 pub mod prepare;
@@ -17,3 +20,5 @@ pub mod stream;
 mod tls;
 pub mod transport;
 mod wire;
+
+pub use error::Place;
