@@ -5,8 +5,5 @@
 pub mod change;
 pub mod config;
 pub mod demo;
-<<<<<<< HEAD
-=======
 pub mod pgoutput;
->>>>>>> pgoutput
 pub mod replication;

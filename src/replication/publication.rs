@@ -232,8 +232,12 @@ pub(super) fn create_statement(namespace: &str) -> String {
 /// If they cannot be created (now).
 pub(super) async fn create(sql: &Sql, db: &Postgres, namespaces: &[&str], tables: &Tables) -> Result<bool, Trouble> {
     // One transaction: what is interrupted half way would be found wrong at the next start. It ends with its session.
-    let mut statements =
-        format!("BEGIN; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = 0;", LOCK_TIMEOUT.as_millis());
+    let lock_timeout = LOCK_TIMEOUT.as_millis();
+    let mut statements = vec![
+        "BEGIN".to_owned(),
+        format!("SET LOCAL lock_timeout = {lock_timeout}"),
+        "SET LOCAL statement_timeout = 0".to_owned(),
+    ];
     for namespace in namespaces {
         for (name, table, _) in needed(namespace) {
             if tables.get(&name).is_some_and(|table| !table.logged) {
@@ -245,18 +249,17 @@ pub(super) async fn create(sql: &Sql, db: &Postgres, namespaces: &[&str], tables
             }
         }
         if tables.get(&format!("{namespace}_processes")).is_none_or(|table| !table.identity_suffices()) {
-            statements += &format!("ALTER TABLE {} REPLICA IDENTITY FULL;", quote::processes(namespace));
+            statements.push(format!("ALTER TABLE {} REPLICA IDENTITY FULL", quote::processes(namespace)));
         }
-        statements += &create_statement(namespace);
-        statements += ";";
+        statements.push(create_statement(namespace));
     }
-    statements += "COMMIT";
+    statements.push("COMMIT".to_owned());
     let worker = sql::sql(db).await?;
     let pid = match worker.rows("SELECT pg_backend_pid() AS pid", &[]).await?.first() {
         Some(row) => worker.column(row, "pid")?,
         None => 0,
     };
-    let (created, blockers) = blockers::watch(sql, pid, worker.batch_execute(&statements)).await;
+    let (created, blockers) = blockers::watch(sql, pid, worker.batch_execute(&statements.join(";"))).await;
     match created.map_err(Failure::from) {
         Ok(()) => Ok(true),
         // 23505 is what the slower of two at the same moment gets.
