@@ -4,4 +4,9 @@
 #[path = "../support/kafka.rs"]
 mod kafka;
 
+mod delivery;
+mod faults;
 mod harness;
+mod login;
+mod recorder;
+mod refusals;

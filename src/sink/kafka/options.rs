@@ -32,7 +32,7 @@ impl fmt::Display for PropertyError {
 }
 
 /// Names of one property; the first is librdkafka's own. Setting both would leave it to chance which one counts.
-const ALIASES: [(&str, &str); 12] = [
+const ALIASES: [(&str, &str); 11] = [
     ("metadata.broker.list", "bootstrap.servers"),
     ("max.in.flight.requests.per.connection", "max.in.flight"),
     ("sasl.mechanisms", "sasl.mechanism"),
@@ -44,7 +44,6 @@ const ALIASES: [(&str, &str); 12] = [
     ("compression.codec", "compression.type"),
     ("request.required.acks", "acks"),
     ("message.timeout.ms", "delivery.timeout.ms"),
-    ("auto.commit.enable", "enable.auto.commit"),
 ];
 
 fn own_name(key: &str) -> &str {
@@ -53,7 +52,7 @@ fn own_name(key: &str) -> &str {
 
 /// Defaults that an operator may change. Compression is librdkafka's default, none: not every consumer that is already there
 /// can read every codec.
-const DEFAULTS: [(&str, &str); 9] = [
+const DEFAULTS: [(&str, &str); 8] = [
     ("client.id", "cdc-notifier"),
     ("queue.buffering.max.ms", "1"),
     ("socket.timeout.ms", "15000"),
@@ -62,10 +61,9 @@ const DEFAULTS: [(&str, &str); 9] = [
     ("socket.keepalive.enable", "true"),
     // How long a missing topic is waited for. Times over 2,147,483 overflow in librdkafka and mean nothing.
     ("topic.metadata.propagation.max.ms", "10000"),
-    // Brokers come and go in orderly ways too.
+    // Such lines are the only sign of a wrong protocol.
     ("log.connection.close", "true"),
     ("enable.metrics.push", "false"),
-    ("fetch.wait.max.ms", "100"),
 ];
 
 /// What carries the guarantee.

@@ -128,8 +128,11 @@ impl Connection {
         if self.is_closing() {
             return;
         }
-        // The only sign of a client without TLS or SASL at a listener with it.
-        if text.contains("Disconnected") && text.contains("APIVERSION_QUERY") {
+        // Chosen on purpose, see `options`.
+        if facility == "CONFWARN" && text.contains("enable.gapless.guarantee is experimental") {
+            return;
+        }
+        if is_closed_at_once(text) {
             self.kept().closed_at_once += 1;
             self.ill.store(true, Ordering::Relaxed);
         }
@@ -178,6 +181,17 @@ impl Connection {
     }
 }
 
+/// Whether a log line tells of a connection that the broker closed at its first request: the only sign of a client without
+/// TLS at a listener with it (in state `APIVERSION_QUERY`), or without SASL at one with it (`UP` for a moment).
+fn is_closed_at_once(line: &str) -> bool {
+    let Some((_, after)) = line.split_once("Disconnected").and_then(|(_, rest)| rest.split_once("(after ")) else {
+        return false;
+    };
+    let moment =
+        after.split_once("ms in state UP").and_then(|(age, _)| age.parse().ok()).is_some_and(|age: u32| age < 500);
+    moment || after.contains("in state APIVERSION_QUERY")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,6 +225,14 @@ mod tests {
         connection.close();
         connection.error(Code::GaplessGuarantee, "Purged in flight");
         assert_eq!(connection.trouble(), None);
+    }
+
+    #[test]
+    fn an_established_connection_may_be_closed() {
+        let closed = |state: &str| is_closed_at_once(&format!("a:1/1: Disconnected: closed by peer (after {state})"));
+        assert!(closed("2ms in state APIVERSION_QUERY") && closed("1ms in state UP, 1 identical error(s) suppressed"));
+        assert!(!closed("60000ms in state UP") && !closed("1ms in state CONNECT"));
+        assert!(!is_closed_at_once("(after 1ms in state UP)"));
     }
 
     #[test]
