@@ -3,6 +3,7 @@
 //! `docs/architecture.md` is the map.
 
 pub mod change;
+pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod demo;
