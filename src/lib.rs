@@ -3,4 +3,6 @@
 //! `docs/architecture.md` is the map.
 
 pub mod change;
+pub mod cli;
 pub mod config;
+pub mod observability;

@@ -1,0 +1,6 @@
+//! The command line.
+
+mod arguments;
+pub mod exit;
+
+pub use arguments::{Command, DemoArgs, Refusal, RunArgs, parse};
