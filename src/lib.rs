@@ -6,3 +6,4 @@ pub mod change;
 pub mod cli;
 pub mod config;
 pub mod observability;
+pub mod sink;

@@ -1,0 +1,317 @@
+//! The producer: idempotent, gapless, patient, and finished at its first failure.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientContext, Message,
+    client::Client,
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode as Code},
+    message::{Header, OwnedHeaders},
+    producer::{
+        BaseRecord, DeliveryResult, NoCustomPartitioner, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer,
+    },
+};
+
+use super::{
+    OffsetWatch,
+    error::{self, About},
+    options::{client_config, creation_error},
+    trouble::Connection,
+};
+use crate::{
+    change::{Class, Trouble},
+    config::KafkaClient,
+    sink::{Delivery, Outcome, Record, Refused, Settlement, Sink, Unsettled},
+};
+
+/// After a purge the reports of most records come at once; of some they never do.
+const PURGE: Duration = Duration::from_millis(500);
+
+/// How many records go to the broker together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Batching {
+    /// As many as there are.
+    Full,
+    /// Each alone: a refusal for size then means this very record.
+    Alone,
+}
+
+/// A producer for one slot and Kafka client.
+///
+/// It retries for ever by itself whatever can be retried. Any delivery that it gives up, and any hand-over refused for another
+/// reason than a full queue, ends it: nothing is handed over afterwards, so nothing overtakes what failed. librdkafka's own
+/// fatal errors are not enough, a missing topic is none.
+pub struct Producer {
+    inner: ThreadedProducer<Context>,
+}
+
+impl Producer {
+    /// Creates a producer, which begins to connect by itself. Blocks while certificates are read.
+    ///
+    /// `memory` is what the callers' own bound lets be in flight, in bytes.
+    ///
+    /// # Errors
+    /// If librdkafka refuses the properties.
+    pub fn open(
+        client: &KafkaClient,
+        memory: usize,
+        batching: Batching,
+        watch: Arc<OffsetWatch>,
+        settlement: Arc<dyn Settlement>,
+    ) -> Result<Self, Trouble> {
+        let context = Context {
+            connection: Connection::new(client),
+            settlement,
+            watch,
+            broken: AtomicBool::new(false),
+            cause: OnceLock::new(),
+            fatal: OnceLock::new(),
+            records: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+        };
+        let config = client_config(client, memory, batching).map_err(|error| configuration(&error))?;
+        let inner =
+            config.create_with_context(context).map_err(|error| configuration(&creation_error(client, &error)))?;
+        Ok(Self { inner })
+    }
+
+    /// The first telling error of the connection since something last succeeded; librdkafka retries all the same.
+    #[must_use]
+    pub fn connection_trouble(&self) -> Option<Trouble> {
+        self.connection().trouble()
+    }
+
+    /// Gives up what is in flight and ends the producer, without an alarm. Returns what was not settled: no call will come for it.
+    ///
+    /// Blocks, mostly for 0.1 s and at most for about 1 s.
+    pub fn purge_and_close(self) -> Unsettled {
+        let context = Arc::clone(self.inner.context());
+        context.connection.close();
+        if context.records.load(Ordering::SeqCst) > 0 {
+            self.inner.purge(PurgeConfig::default().queue().inflight());
+            let deadline = Instant::now() + PURGE;
+            while context.records.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(2));
+            }
+        }
+        drop(self);
+        Unsettled { records: context.records.load(Ordering::SeqCst), bytes: context.bytes.load(Ordering::SeqCst) }
+    }
+
+    pub(super) fn client(&self) -> &Client<Context> {
+        self.inner.client()
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.inner.context().connection
+    }
+}
+
+impl Sink for Producer {
+    fn send(&self, record: &Record<'_>) -> Result<(), Refused> {
+        let context = self.inner.context();
+        if context.broken.load(Ordering::SeqCst) {
+            return Err(Refused::Failed(context.cause()));
+        }
+        let Ok(token) = usize::try_from(record.token) else {
+            return Err(Refused::Failed(bug("a token of more than this machine's word")));
+        };
+        let mut base =
+            BaseRecord::with_opaque_to(record.topic, token).partition(record.partition).payload(record.value);
+        base.key = record.key;
+        if !record.headers.is_empty() {
+            let headers = OwnedHeaders::new_with_capacity(record.headers.len());
+            let with =
+                |all: OwnedHeaders, (key, value): &(&str, &[u8])| all.insert(Header { key, value: Some(*value) });
+            base.headers = Some(record.headers.iter().fold(headers, with));
+        }
+        // Before the hand-over: its report may come before `send` returns.
+        let bytes = record.bytes();
+        context.handed_over(bytes);
+        let Err((error, _)) = self.inner.send(base) else { return Ok(()) };
+        context.settled(bytes);
+        match error.rdkafka_error_code() {
+            Some(Code::QueueFull) => Err(Refused::Full),
+            code => {
+                context.broken.store(true, Ordering::SeqCst);
+                let about = About::partition(&context.connection.client, record.topic, record.partition);
+                context.fail(code.unwrap_or(Code::InvalidArgument), about);
+                Err(Refused::Failed(context.cause()))
+            }
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.inner.context().records.load(Ordering::SeqCst)
+    }
+
+    fn broken(&self) -> Option<Trouble> {
+        let context = self.inner.context();
+        context.broken.load(Ordering::SeqCst).then(|| context.cause())
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.connection().close();
+    }
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Producer")
+            .field("client", &self.connection().client.name)
+            .field("in_flight", &self.in_flight())
+            .field("broken", &self.broken())
+            .finish_non_exhaustive()
+    }
+}
+
+fn configuration(error: &super::PropertyError) -> Trouble {
+    Trouble::new(Class::KafkaLogin, error.to_string(), error.remedy.clone())
+}
+
+fn bug(what: &str) -> Trouble {
+    Trouble::new(Class::Bug, what, "report it, with the log of this moment")
+}
+
+/// What librdkafka's callbacks see.
+pub(super) struct Context {
+    connection: Connection,
+    settlement: Arc<dyn Settlement>,
+    watch: Arc<OffsetWatch>,
+    /// Nothing is handed over any more.
+    broken: AtomicBool,
+    /// Why; set after `broken`.
+    cause: OnceLock<Trouble>,
+    /// librdkafka's fatal error, which comes before the report of the record at fault.
+    fatal: OnceLock<String>,
+    /// Records handed over and not settled.
+    records: AtomicUsize,
+    /// Bytes of their keys and values.
+    bytes: AtomicUsize,
+}
+
+impl Context {
+    fn handed_over(&self, bytes: usize) {
+        self.records.fetch_add(1, Ordering::SeqCst);
+        self.bytes.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    fn settled(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::SeqCst);
+        self.records.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Why it is broken, as far as it is known yet.
+    fn cause(&self) -> Trouble {
+        self.cause
+            .get()
+            .cloned()
+            .unwrap_or_else(|| self.consequence(Code::Fatal, About::client(&self.connection.client)))
+    }
+
+    fn consequence(&self, code: Code, about: About<'_>) -> Trouble {
+        let Trouble { class, message, remedy } = error::trouble(code, about);
+        match self.fatal.get() {
+            Some(fatal) => Trouble::new(class, format!("{message}: {fatal}"), remedy),
+            None => Trouble { class, message, remedy },
+        }
+    }
+
+    /// Notes the cause and tells it, once. `broken` is set already.
+    fn fail(&self, code: Code, about: About<'_>) {
+        self.fail_with(|| {
+            if error::is_consequence(code) { self.consequence(code, about) } else { error::trouble(code, about) }
+        });
+    }
+
+    fn fail_with(&self, trouble: impl FnOnce() -> Trouble) {
+        if self.connection.is_closing() {
+            return;
+        }
+        let mut first = false;
+        let trouble = self.cause.get_or_init(|| {
+            first = true;
+            trouble()
+        });
+        if first {
+            self.settlement.failed(trouble);
+        }
+    }
+
+    /// A record's end. `broken` is set before anything else is done about a failure.
+    fn settle(&self, result: &DeliveryResult<'_>, token: usize) {
+        let (message, outcome) = match result {
+            Ok(message) => (message, self.confirm(message.topic(), message.partition(), message.offset())),
+            Err((error, message)) => {
+                self.broken.store(true, Ordering::SeqCst);
+                let about = About::partition(&self.connection.client, message.topic(), message.partition());
+                self.fail(error.rdkafka_error_code().unwrap_or(Code::Fail), about);
+                (message, Outcome::Failed)
+            }
+        };
+        let bytes = message.key_len() + message.payload_len();
+        self.settlement.settled(Delivery { token: token as u64, bytes, outcome });
+        self.settled(bytes);
+    }
+
+    fn confirm(&self, topic: &str, partition: i32, offset: i64) -> Outcome {
+        self.connection.succeeded();
+        if offset < 0 {
+            // Stored by an earlier attempt, whose answer was lost.
+            return Outcome::Confirmed { partition, offset: None };
+        }
+        if let Err(last) = self.watch.confirmed(topic, partition, offset) {
+            self.broken.store(true, Ordering::SeqCst);
+            self.fail_with(|| super::topics::went_back(&self.connection.client, topic, partition, last, offset));
+            return Outcome::Failed;
+        }
+        Outcome::Confirmed { partition, offset: Some(offset) }
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.connection.log(level, facility, text);
+    }
+
+    fn stats_raw(&self, _: &[u8]) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        match error.rdkafka_error_code() {
+            Some(Code::Fatal) if !self.connection.is_closing() => {
+                self.broken.store(true, Ordering::SeqCst);
+                let fatal = self.fatal.get_or_init(|| super::options::redact(&self.connection.client, reason));
+                // Else the report of the record at fault comes next and knows more.
+                if self.records.load(Ordering::SeqCst) == 0 {
+                    tracing::error!(client = self.connection.client.name, "librdkafka: {fatal}");
+                    self.fail(Code::Fatal, About::client(&self.connection.client));
+                }
+            }
+            Some(code) => self.connection.error(code, reason),
+            None => {}
+        }
+    }
+}
+
+impl ProducerContext<NoCustomPartitioner> for Context {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, token: usize) {
+        // A panic would end the polling thread, and no record would be settled ever after.
+        if catch_unwind(AssertUnwindSafe(|| self.settle(result, token))).is_err() {
+            self.broken.store(true, Ordering::SeqCst);
+            drop(catch_unwind(AssertUnwindSafe(|| self.fail_with(|| bug("the settlement of a record has panicked")))));
+        }
+    }
+}

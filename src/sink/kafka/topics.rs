@@ -1,0 +1,213 @@
+//! Topics: whether they are there, how many partitions they have, and whether they are still the same.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicI32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rdkafka::error::RDKafkaErrorCode as Code;
+
+use super::{
+    OffsetWatch, Producer,
+    error::{self, About},
+};
+use crate::{
+    change::{Class, Trouble},
+    config::KafkaClient,
+};
+
+/// A topic as the brokers describe it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicState {
+    /// Partitions.
+    pub partitions: i32,
+    /// Replicas of the partition that has the fewest.
+    pub replicas: usize,
+}
+
+/// Asks the brokers for these topics. Blocks for up to `timeout`; also refreshes what the producer knows of them.
+///
+/// # Errors
+/// The first topic, in this order, that is missing or may not be described; or why no broker answers.
+pub fn fetch(producer: &Producer, topics: &[&str], timeout: Duration) -> Result<HashMap<String, TopicState>, Trouble> {
+    let deadline = Instant::now() + timeout;
+    let client = &producer.connection().client;
+    let mut states = HashMap::with_capacity(topics.len());
+    for &topic in topics {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let metadata =
+            producer.client().fetch_metadata(Some(topic), left).map_err(|error| producer.connection().why(&error))?;
+        producer.connection().succeeded();
+        let described = metadata.topics().iter().find(|described| described.name() == topic);
+        let about = About::topic(client, topic);
+        let missing = || error::trouble(Code::UnknownTopicOrPartition, about);
+        let described = described.ok_or_else(missing)?;
+        match described.error().map(Code::from) {
+            // A leader is being elected; the partitions are there.
+            None | Some(Code::LeaderNotAvailable) => {}
+            Some(code) => return Err(error::trouble(code, about)),
+        }
+        let replicas = described.partitions().iter().map(|partition| partition.replicas().len()).min();
+        let partitions = i32::try_from(described.partitions().len()).unwrap_or(i32::MAX);
+        states.insert(topic.to_owned(), TopicState { partitions, replicas: replicas.ok_or_else(missing)? });
+    }
+    Ok(states)
+}
+
+/// Compares the end of every partition with what was confirmed. Blocks for up to `timeout`.
+///
+/// # Errors
+/// If a partition ends before what was confirmed, is missing, or no broker answers.
+pub fn check_high_watermarks(producer: &Producer, watch: &OffsetWatch, timeout: Duration) -> Result<(), Trouble> {
+    let deadline = Instant::now() + timeout;
+    let client = &producer.connection().client;
+    for (topic, partition, last) in watch.confirmed_so_far() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let (_, high) = producer.client().fetch_watermarks(&topic, partition, left).map_err(|error| {
+            match error.rdkafka_error_code() {
+                Some(
+                    code @ (Code::UnknownPartition
+                    | Code::UnknownTopicOrPartition
+                    | Code::UnknownTopic
+                    | Code::TopicAuthorizationFailed),
+                ) => error::trouble(code, About::partition(client, &topic, partition)),
+                _ => producer.connection().why(&error),
+            }
+        })?;
+        if high <= last {
+            return Err(recreated(
+                client,
+                &topic,
+                &format!("partition {partition} ends at offset {high}, but {last} was confirmed"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// An offset that is not higher than one confirmed before.
+pub(super) fn went_back(client: &KafkaClient, topic: &str, partition: i32, last: i64, offset: i64) -> Trouble {
+    recreated(client, topic, &format!("partition {partition} confirmed offset {offset} after {last}"))
+}
+
+fn recreated(client: &KafkaClient, topic: &str, what: &str) -> Trouble {
+    Trouble::new(
+        Class::TopicRecreated,
+        format!(
+            "Kafka client {:?}, topic {topic:?}: {what}: the topic was recreated, or the broker has lost messages",
+            client.name
+        ),
+        "find out what consumers of the topic miss (`kafka-topics.sh --describe`, the broker's log), then resume the slot",
+    )
+}
+
+/// A topic that has got more partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grown {
+    /// The topic.
+    pub topic: String,
+    /// Partitions in use so far.
+    pub from: i32,
+    /// Partitions it has now.
+    pub to: i32,
+}
+
+/// The number of partitions in use of each topic.
+///
+/// It does not grow by itself: first what is in flight is to be confirmed, so that no key's messages overtake each other.
+#[derive(Debug)]
+pub struct PartitionCounts {
+    client: KafkaClient,
+    counts: HashMap<String, AtomicI32>,
+    /// Topics that seemed smaller at the last look.
+    smaller: Mutex<HashSet<String>>,
+}
+
+impl PartitionCounts {
+    /// Begins with these topics. Warns of those whose messages one broken disk can take.
+    pub fn new(client: &KafkaClient, topics: &HashMap<String, TopicState>) -> Self {
+        for (topic, _) in topics.iter().filter(|(_, state)| state.replicas < 2) {
+            tracing::warn!(
+                client = client.name,
+                topic,
+                "the topic has one replica: a confirmed message is lost with its broker's disk; \
+                 kafka-reassign-partitions.sh gives it more"
+            );
+        }
+        let counts = topics.iter().map(|(topic, state)| (topic.clone(), AtomicI32::new(state.partitions))).collect();
+        Self { client: client.clone(), counts, smaller: Mutex::default() }
+    }
+
+    /// Partitions in use.
+    #[must_use]
+    pub fn get(&self, topic: &str) -> Option<i32> {
+        self.counts.get(topic).map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// Compares with what the brokers say now, and returns what has grown; to be used after [`Self::apply`].
+    ///
+    /// # Errors
+    /// If a topic has fewer partitions than are in use, twice in a row: what brokers know may be stale for a moment.
+    pub fn observe(&self, topics: &HashMap<String, TopicState>) -> Result<Vec<Grown>, Trouble> {
+        let mut smaller = self.smaller.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut grown = Vec::new();
+        for (topic, state) in topics {
+            let (Some(from), to) = (self.get(topic), state.partitions) else { continue };
+            if to >= from {
+                smaller.remove(topic);
+            }
+            if to > from {
+                grown.push(Grown { topic: topic.clone(), from, to });
+            } else if to < from && !smaller.insert(topic.clone()) {
+                return Err(recreated(&self.client, topic, &format!("it has {to} partitions and had {from}")));
+            }
+        }
+        Ok(grown)
+    }
+
+    /// Uses the new partitions from the next message on.
+    pub fn apply(&self, grown: &Grown) {
+        if let Some(count) = self.counts.get(&grown.topic) {
+            count.store(grown.to, Ordering::Relaxed);
+            tracing::info!(
+                client = self.client.name,
+                topic = grown.topic,
+                from = grown.from,
+                to = grown.to,
+                "partitions added"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topics(partitions: i32) -> HashMap<String, TopicState> {
+        [("events".to_owned(), TopicState { partitions, replicas: 3 })].into()
+    }
+
+    #[test]
+    fn a_topic_grows_when_told_and_never_falls() {
+        let client = KafkaClient { name: "main".into(), endpoints: vec![], properties: [].into() };
+        let counts = PartitionCounts::new(&client, &topics(4));
+        assert_eq!((counts.get("events"), counts.get("other")), (Some(4), None));
+        assert_eq!(counts.observe(&topics(4)), Ok(vec![]));
+        let grown = Grown { topic: "events".into(), from: 4, to: 6 };
+        assert_eq!(counts.observe(&topics(6)), Ok(vec![grown.clone()]));
+        assert_eq!(counts.get("events"), Some(4), "not before what is in flight is confirmed");
+        counts.apply(&grown);
+        assert_eq!(counts.get("events"), Some(6));
+        assert_eq!(counts.observe(&topics(4)), Ok(vec![]), "stale metadata");
+        assert_eq!(counts.observe(&topics(6)), Ok(vec![]));
+        assert_eq!(counts.observe(&topics(4)), Ok(vec![]), "stale again, not in a row");
+        let trouble = counts.observe(&topics(4)).unwrap_err();
+        assert_eq!(trouble.class, Class::TopicRecreated);
+        assert!(trouble.message.contains("it has 4 partitions and had 6"), "{trouble}");
+    }
+}

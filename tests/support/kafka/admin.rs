@@ -1,0 +1,179 @@
+//! Topics, permissions, and reading everything back, with clients of their own.
+
+use std::{
+    future::Future,
+    io::{Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig, Message, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::Headers,
+};
+
+use super::{KafkaServer, USER};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A record as a consumer of its own found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumedRecord {
+    pub partition: i32,
+    pub offset: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+/// What `USER` may do with a topic; the numbers are Kafka's (`AclOperation`).
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub enum Permission {
+    Write = 4,
+    Describe = 8,
+}
+
+/// Whether a broker answers a question about its cluster.
+pub(super) fn answers(bootstrap: &str) -> bool {
+    consumer(bootstrap)
+        .fetch_metadata(None, Duration::from_secs(2))
+        .is_ok_and(|metadata| !metadata.brokers().is_empty())
+}
+
+impl KafkaServer {
+    /// Creates a topic and waits until the broker shows it.
+    pub fn create_topic(&self, topic: &str, partitions: i32) {
+        self.create_topic_with(topic, partitions, &[]);
+    }
+
+    /// Creates a topic with settings of its own, and waits until the broker shows it.
+    pub fn create_topic_with(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
+        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        for (key, value) in settings {
+            new = new.set(key, value);
+        }
+        let results = run(self.admin().create_topics([&new], &AdminOptions::new())).unwrap();
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+        self.wait_for_partitions(topic, partitions);
+    }
+
+    /// Gives a topic more partitions and waits until the broker shows them.
+    pub fn add_partitions(&self, topic: &str, total: usize) {
+        let new = NewPartitions::new(topic, total);
+        let results = run(self.admin().create_partitions([&new], &AdminOptions::new())).unwrap();
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+        self.wait_for_partitions(topic, i32::try_from(total).unwrap());
+    }
+
+    /// Deletes a topic and waits until the broker shows it no more.
+    pub fn delete_topic(&self, topic: &str) {
+        let results = run(self.admin().delete_topics(&[topic], &AdminOptions::new())).unwrap();
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+        self.wait_for_partitions(topic, 0);
+    }
+
+    fn wait_for_partitions(&self, topic: &str, partitions: i32) {
+        let consumer = consumer(&self.bootstrap());
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).unwrap();
+            let of_topic = metadata.topics().first().map(rdkafka::metadata::MetadataTopic::partitions);
+            let led = of_topic.map_or(0, |all| all.iter().filter(|p| p.leader() >= 0).count());
+            if i32::try_from(led).unwrap() == partitions {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{topic} has {led} partitions");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Everything in a topic, each partition to its end, in the order of partition and offset.
+    pub fn consume_all(&self, topic: &str) -> Vec<ConsumedRecord> {
+        let consumer = consumer(&self.bootstrap());
+        let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).unwrap();
+        let partitions = metadata.topics()[0].partitions().len();
+        let mut assignment = TopicPartitionList::new();
+        for partition in 0..i32::try_from(partitions).unwrap() {
+            assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+        }
+        consumer.assign(&assignment).unwrap();
+        let (mut records, mut ended) = (Vec::new(), 0);
+        while ended < partitions {
+            match consumer.poll(TIMEOUT).unwrap_or_else(|| panic!("{topic}: no end within {TIMEOUT:?}")) {
+                Ok(message) => records.push(ConsumedRecord {
+                    partition: message.partition(),
+                    offset: message.offset(),
+                    key: message.key().map(<[u8]>::to_vec),
+                    value: message.payload().map(<[u8]>::to_vec),
+                    headers: message.headers().map_or_else(Vec::new, |headers| {
+                        let owned = |h: rdkafka::message::Header<'_, &[u8]>| {
+                            (h.key.to_owned(), h.value.unwrap_or_default().to_vec())
+                        };
+                        headers.iter().map(owned).collect()
+                    }),
+                }),
+                Err(KafkaError::PartitionEOF(_)) => ended += 1,
+                Err(error) => {
+                    let code = error.rdkafka_error_code();
+                    assert!(
+                        matches!(
+                            code,
+                            Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure)
+                        ),
+                        "{error}"
+                    );
+                }
+            }
+        }
+        records.sort_by_key(|record| (record.partition, record.offset));
+        records
+    }
+
+    /// Lets `USER` do this with a topic.
+    pub fn allow(&self, topic: &str, permission: Permission) {
+        // rdkafka has no call for it. CreateAcls, version 1: header (key 30, correlation 1, no client id), one creation.
+        let string = |text: &str| {
+            let length = u16::try_from(text.len()).unwrap().to_be_bytes();
+            [&length[..], text.as_bytes()].concat()
+        };
+        let (topic_resource, literal, allow) = (2, 3, 3);
+        let mut request = vec![0, 30, 0, 1, 0, 0, 0, 1, 0xFF, 0xFF, 0, 0, 0, 1, topic_resource];
+        request.extend(string(topic));
+        request.push(literal);
+        request.extend(string(&format!("User:{USER}")));
+        request.extend(string("*"));
+        request.extend([permission as u8, allow]);
+        let mut socket = TcpStream::connect(self.bootstrap()).unwrap();
+        socket.write_all(&[&u32::try_from(request.len()).unwrap().to_be_bytes()[..], &request].concat()).unwrap();
+        let mut length = [0; 4];
+        socket.read_exact(&mut length).unwrap();
+        let mut response = vec![0; u32::from_be_bytes(length) as usize];
+        socket.read_exact(&mut response).unwrap();
+        // Correlation, throttle time, number of results, error.
+        assert_eq!(response[8..14], [0, 0, 0, 1, 0, 0], "{response:?}");
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        ClientConfig::new().set("bootstrap.servers", self.bootstrap()).create().unwrap()
+    }
+}
+
+fn consumer(bootstrap: &str) -> BaseConsumer {
+    ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", "tests")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("fetch.wait.max.ms", "10")
+        .create()
+        .unwrap()
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
