@@ -2,12 +2,16 @@
 //!
 //! `docs/architecture.md` is the map.
 
+pub mod actors;
 pub mod change;
 pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod demo;
+pub mod encoding;
 pub mod observability;
 pub mod pgoutput;
+pub mod pipeline;
 pub mod replication;
 pub mod sink;
+pub mod source;

@@ -23,7 +23,7 @@ use crate::{
     change::{Class, Trouble},
     config::Database,
     delivery::{Intensity, Restart},
-    replication,
+    replication::{self, Sql},
 };
 
 /// How often the server's log is measured.
@@ -201,19 +201,24 @@ impl DatabaseState {
 async fn watch(database: Arc<Database>, slots: Vec<Arc<SlotShared>>, actor: ActorRef<DatabaseMessage>) {
     loop {
         if let Ok(sql) = replication::sql(&database.postgres).await {
-            while let Ok(lsn) = replication::current_wal_lsn(sql.client()).await {
-                for shared in &slots {
-                    shared.status.server_wal.set(lsn);
-                }
-                tokio::select! {
-                    () = sql.closed() => break,
-                    () = tokio::time::sleep(WATCH) => {}
-                }
-            }
+            let end = tokio::select! {
+                end = sql.ended() => end,
+                () = measure(&sql, &slots) => sql.ended().await,
+            };
             // A single session can be terminated, too: only a server that takes no new one is stopping.
-            if sql.terminated_by_administrator() && replication::sql(&database.postgres).await.is_err() {
+            if end.sqlstate.as_deref() == Some("57P01") && replication::sql(&database.postgres).await.is_err() {
                 let _stopped = actor.cast(DatabaseMessage::ServerStopping);
             }
+        }
+        tokio::time::sleep(WATCH).await;
+    }
+}
+
+/// Measures until it fails.
+async fn measure(sql: &Sql, slots: &[Arc<SlotShared>]) {
+    while let Ok(lsn) = replication::current_wal_lsn(sql).await {
+        for shared in slots {
+            shared.status.server_wal.set(lsn);
         }
         tokio::time::sleep(WATCH).await;
     }

@@ -117,6 +117,12 @@ impl Feedback {
         self.silent_at().map_or(status, |silent| silent.min(status))
     }
 
+    /// The highest position that was received.
+    #[must_use]
+    pub const fn highest_received(&self) -> Lsn {
+        self.received
+    }
+
     /// The status as it is, whether or not it is due: the last word before the end of the stream. It counts as sent.
     pub fn status(&mut self, now: Duration) -> StatusUpdate {
         let reply_requested = self.ask_at().is_some_and(|at| now >= at);

@@ -5,12 +5,14 @@
 
 mod blockers;
 mod buffer;
+mod coalesce;
 pub mod connection;
 pub mod copy_data;
 mod error;
 pub mod feedback;
 mod handshake;
 pub mod joins;
+mod position;
 pub mod prepare;
 pub mod publication;
 mod quote;
@@ -21,4 +23,14 @@ mod tls;
 pub mod transport;
 mod wire;
 
+pub use coalesce::Coalesce;
+pub use connection::{Connection, SystemIdentity};
+pub use copy_data::{CopyData, StatusUpdate};
 pub use error::Place;
+pub use feedback::Feedback;
+pub use joins::{Joining, begin, join_position, unseen};
+pub use position::{advance, current_wal_lsn};
+pub use prepare::{Plan, Prepared, prepare};
+pub use publication::verify_publications;
+pub use sql::{Sql, sql};
+pub use stream::{Frame, ReplicationStream};

@@ -80,7 +80,7 @@ impl Session {
             slot: self.slot,
             commands: self.commands,
             events,
-            watch,
+            _watch: watch,
         })
     }
 
@@ -174,10 +174,7 @@ impl Session {
         let publications = shared.streamed();
         let binary = connection.server_version() >= 140_000;
         // From the slot's own position: one of ours would make the server skip in silence, also on a history that is not ours.
-        let started = connection.start_replication(&shared.slot.name, Lsn::ZERO, &publications, binary).await;
-        if let Err(trouble) = started {
-            return Err(replication::explain(&shared.database.postgres, &shared.slot, trouble).await);
-        }
+        let started = connection.start_replication(&shared.slot.name, Lsn::ZERO, &publications, binary).await?;
         shared.known().server = Some((server.system_identifier, server.timeline));
         let (database, slot) = (&shared.database.name, &shared.slot.name);
         tracing::info!(
@@ -188,7 +185,7 @@ impl Session {
             binary,
             "replication started"
         );
-        started
+        Ok(started)
     }
 
     fn compare(&self, server: &Server) -> Result<(), Trouble> {

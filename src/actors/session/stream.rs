@@ -64,7 +64,7 @@ pub(super) struct Streaming {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) events: mpsc::Receiver<Event>,
     /// Ends with the session.
-    pub(super) watch: Watch,
+    pub(super) _watch: Watch,
 }
 
 struct Turn {
@@ -93,7 +93,7 @@ impl Streaming {
                 Ok(pass) => pass,
                 Err(Stop::Connection(trouble)) => {
                     self.hand_over();
-                    return self.lost(trouble).await;
+                    return lost(&self.shared, trouble).await;
                 }
                 Err(Stop::Data(trouble)) => {
                     turn.mode = Mode::Halting(trouble);
@@ -111,30 +111,6 @@ impl Streaming {
                 }
                 Err(trouble) => return Ended::Failed(trouble),
             }
-        }
-    }
-
-    /// The connection has ended. A publication that is younger than a change to be decoded joins later; one whose messages were
-    /// already delivered has been recreated, and what happened between is gone.
-    async fn lost(&self, trouble: Trouble) -> Ended {
-        if trouble.class != Class::Publication {
-            return Ended::Failed(trouble);
-        }
-        let found = async {
-            let sql = replication::sql(&self.shared.database.postgres).await?;
-            let unseen = replication::unseen(&sql, &self.shared.slot.name, &self.shared.streamed()).await?;
-            let unseen: Vec<_> = unseen.iter().map(String::as_str).collect();
-            if unseen.is_empty() || unseen.iter().any(|namespace| self.shared.has_delivered(namespace)) {
-                return Err(trouble);
-            }
-            replication::begin(&sql, &unseen).await
-        };
-        match found.await {
-            Ok(joining) => {
-                self.shared.add_joining(joining);
-                Ended::Rejoin
-            }
-            Err(trouble) => Ended::Failed(trouble),
         }
     }
 
@@ -203,7 +179,7 @@ impl Streaming {
                 let _crashed = publisher.cast(PublisherMessage::Parcel(parcel));
             }
         }
-        self.shared.status.received.set(self.feedback.write());
+        self.shared.status.received.set(self.feedback.highest_received());
     }
 
     /// Reports, then waits for whatever comes first. `Some`: the session ends in order.
@@ -355,6 +331,30 @@ impl Streaming {
                 "check that the brokers run, that enough replicas are in sync (min.insync.replicas), and that no quota throttles",
             ),
         }
+    }
+}
+
+/// The connection has ended. A publication that is younger than a change to be decoded joins later; one whose messages were
+/// already delivered has been recreated, and what happened between is gone.
+async fn lost(shared: &SlotShared, trouble: Trouble) -> Ended {
+    if trouble.class != Class::Publication {
+        return Ended::Failed(trouble);
+    }
+    let found = async {
+        let sql = replication::sql(&shared.database.postgres).await?;
+        let unseen = replication::unseen(&sql, &shared.slot.name, &shared.streamed()).await?;
+        let unseen: Vec<_> = unseen.iter().map(String::as_str).collect();
+        if unseen.is_empty() || unseen.iter().any(|namespace| shared.has_delivered(namespace)) {
+            return Err(trouble);
+        }
+        replication::begin(&sql, &unseen).await
+    };
+    match found.await {
+        Ok(joining) => {
+            shared.add_joining(joining);
+            Ended::Rejoin
+        }
+        Err(trouble) => Ended::Failed(trouble),
     }
 }
 

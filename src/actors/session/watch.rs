@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
     task::JoinSet,
-    time::{MissedTickBehavior, interval_at},
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 
 use super::{METADATA, blocking, topics};
@@ -49,92 +49,82 @@ impl Watch {
     }
 }
 
-async fn every(period: Duration, mut look: impl AsyncFnMut() -> Option<Event>, events: mpsc::Sender<Event>) {
-    let mut ticks = interval_at(tokio::time::Instant::now() + period, period);
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + period, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// A session that has ended needs no news.
+async fn tell(events: &mpsc::Sender<Event>, event: Event) {
+    let _ended = events.send(event).await;
+}
+
+async fn publications(shared: Arc<SlotShared>, events: mpsc::Sender<Event>) {
+    let mut ticks = every(PUBLICATIONS);
     loop {
         ticks.tick().await;
-        if let Some(event) = look().await {
-            // A session that has ended needs no news.
-            let _ended = events.send(event).await;
+        // What is confirmed now was published rightly if the publications still are right after it.
+        let good = shared.ledger().position();
+        match verify(&shared).await {
+            Ok(()) => shared.set_last_good(good),
+            Err(trouble) if matches!(trouble.class, Class::Publication | Class::TableMissing) => {
+                let message = format!("{}; last known to be right at LSN {}", trouble.message, shared.last_good());
+                tell(&events, Event::Trouble(Trouble::new(Class::Publication, message, trouble.remedy))).await;
+            }
+            Err(trouble) => {
+                tracing::debug!(slot = shared.slot.name, "the publications could not be looked at: {trouble}");
+            }
         }
     }
 }
 
-async fn publications(shared: Arc<SlotShared>, events: mpsc::Sender<Event>) {
-    let look = async || {
-        // What is confirmed now was published rightly if the publications still are right after it.
-        let good = shared.ledger().position();
-        let verified = async {
-            let sql = replication::sql(&shared.database.postgres).await?;
-            replication::verify_publications(&sql, &shared.streamed()).await
-        };
-        match verified.await {
-            Ok(()) => {
-                shared.set_last_good(good);
-                None
-            }
-            Err(trouble) if trouble.class == Class::Publication || trouble.class == Class::TableMissing => {
-                let message = format!("{}; last known to be right at LSN {}", trouble.message, shared.last_good());
-                Some(Event::Trouble(Trouble::new(Class::Publication, message, trouble.remedy)))
-            }
-            Err(trouble) => {
-                tracing::debug!(slot = shared.slot.name, "the publications could not be looked at: {trouble}");
-                None
-            }
-        }
-    };
-    every(PUBLICATIONS, look, events).await;
+async fn verify(shared: &SlotShared) -> Result<(), Trouble> {
+    let sql = replication::sql(&shared.database.postgres).await?;
+    replication::verify_publications(&sql, &shared.streamed()).await
 }
 
 async fn all_topics(shared: Arc<SlotShared>, events: mpsc::Sender<Event>) {
-    let look = async || {
+    let mut ticks = every(TOPICS);
+    loop {
+        ticks.tick().await;
         for (client, outlet) in shared.named_outlets() {
-            let Some(counts) = shared.known_counts(&client) else { continue };
-            let namespaces = shared.slot.namespaces.iter().filter(|namespace| namespace.kafka_client.name == client);
-            let names = namespaces.flat_map(|namespace| [&namespace.eventsink_topic, &namespace.lifecycle_topic]);
-            match fetch_topics(&outlet, names.cloned().collect()).await.and_then(|found| counts.observe(&found)) {
-                Ok(grown) => grown.iter().for_each(|grown| counts.apply(grown)),
-                Err(trouble) if trouble.class == Class::TopicRecreated => return Some(Event::Trouble(trouble)),
+            match look_at_topics(&shared, &client, &outlet).await {
+                Ok(()) => {}
+                Err(trouble) if trouble.class == Class::TopicRecreated => tell(&events, Event::Trouble(trouble)).await,
                 // Whatever else is wrong shows in the deliveries.
                 Err(trouble) => tracing::debug!(slot = shared.slot.name, "the topics could not be looked at: {trouble}"),
             }
-            let offsets = shared.offsets(&client);
-            let looked = blocking(move || topics::check_high_watermarks(outlet.producer(), &offsets, METADATA)).await;
-            if let Err(trouble) = looked
-                && trouble.class == Class::TopicRecreated
-            {
-                return Some(Event::Trouble(trouble));
-            }
         }
-        None
-    };
-    every(TOPICS, look, events).await;
+    }
+}
+
+async fn look_at_topics(shared: &SlotShared, client: &str, outlet: &Arc<Outlet>) -> Result<(), Trouble> {
+    if let Some(counts) = shared.known_counts(client) {
+        let namespaces = shared.slot.namespaces.iter().filter(|namespace| namespace.kafka_client.name == client);
+        let names = namespaces.flat_map(|namespace| [&namespace.eventsink_topic, &namespace.lifecycle_topic]);
+        let found = fetch_topics(outlet, names.cloned().collect()).await?;
+        counts.observe(&found)?.iter().for_each(|grown| counts.apply(grown));
+    }
+    let (outlet, offsets) = (Arc::clone(outlet), shared.offsets(client));
+    blocking(move || topics::check_high_watermarks(outlet.producer(), &offsets, METADATA)).await
 }
 
 async fn joins(shared: Arc<SlotShared>, events: mpsc::Sender<Event>) {
-    let mut join_at = None;
-    let look = async || {
-        if join_at.is_some() {
-            return None;
+    let mut ticks = every(JOINS);
+    loop {
+        ticks.tick().await;
+        match ask_to_join(&shared).await {
+            Ok(None) => {}
+            Ok(Some(lsn)) => return tell(&events, Event::Join(lsn)).await,
+            Err(trouble) => tracing::warn!(slot = shared.slot.name, "a namespace waits to join: {trouble}"),
         }
-        let asked = async {
-            let sql = replication::sql(&shared.database.postgres).await?;
-            join_position(&sql, &shared.joining()).await
-        };
-        match asked.await {
-            Ok(Some(lsn)) => {
-                join_at = Some(lsn);
-                Some(Event::Join(lsn))
-            }
-            Ok(None) => None,
-            Err(trouble) => {
-                tracing::warn!(slot = shared.slot.name, "a namespace waits to join: {trouble}");
-                None
-            }
-        }
-    };
-    every(JOINS, look, events).await;
+    }
+}
+
+async fn ask_to_join(shared: &SlotShared) -> Result<Option<Lsn>, Trouble> {
+    let sql = replication::sql(&shared.database.postgres).await?;
+    join_position(&sql, &shared.joining()).await
 }
 
 /// The position from which all of them can join; `None` as long as one has to wait.
