@@ -3,6 +3,7 @@
 //! `docs/architecture.md` is the map.
 
 pub mod actors;
+pub mod app;
 pub mod change;
 pub mod cli;
 pub mod config;

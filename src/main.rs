@@ -1,1 +1,21 @@
-fn main() {}
+//! The binary: command line, then the library does the work.
+
+use std::process::ExitCode;
+
+use cdc_notifier::{
+    app,
+    cli::{self, Command},
+};
+
+fn main() -> ExitCode {
+    let environment = |name: &str| std::env::var(name).ok();
+    let code = match cli::parse(std::env::args_os(), &environment) {
+        Ok(Command::Run(arguments)) => app::run(&arguments),
+        Ok(Command::Demo(_arguments)) => 0,
+        Err(refusal) => {
+            refusal.print();
+            refusal.exit
+        }
+    };
+    ExitCode::from(code)
+}

@@ -128,7 +128,9 @@ impl Actor for DatabaseActor {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match event {
-            SupervisionEvent::ActorFailed(cell, error) => state.crashed(&myself, cell.get_id(), &error.to_string()).await,
+            SupervisionEvent::ActorFailed(cell, error) => {
+                state.crashed(&myself, cell.get_id(), &error.to_string()).await
+            }
             // Slots do not end by themselves: whatever ended one, it was not a decision.
             SupervisionEvent::ActorTerminated(cell, _, reason) => {
                 let reason = reason.unwrap_or_else(|| "no reason given".to_owned());

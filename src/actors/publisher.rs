@@ -13,11 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use super::{
-    outlet::Outlet,
-    parcel::Parcel,
-    shared::SlotShared,
-};
+use super::{outlet::Outlet, parcel::Parcel, shared::SlotShared};
 use crate::{
     change::{Class, Token, Topic, Trouble},
     config::Namespace,

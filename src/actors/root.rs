@@ -173,8 +173,7 @@ async fn start(
     slots: &[Arc<SlotShared>],
     root: &ActorRef<RootMessage>,
 ) -> Result<ActorRef<DatabaseMessage>, ActorProcessingErr> {
-    let arguments =
-        DatabaseArguments { database: Arc::clone(database), slots: slots.to_vec(), root: root.clone() };
+    let arguments = DatabaseArguments { database: Arc::clone(database), slots: slots.to_vec(), root: root.clone() };
     let (actor, _) = Actor::spawn_linked(None, DatabaseActor, arguments, root.get_cell()).await?;
     Ok(actor)
 }

@@ -112,11 +112,7 @@ impl Actor for SlotActor {
         Ok(SlotState { shared, database, machine, publishers, session: None, sessions: 0, shown: "" })
     }
 
-    async fn post_start(
-        &self,
-        myself: ActorRef<Self::Msg>,
-        state: &mut Self::State,
-    ) -> Result<(), ActorProcessingErr> {
+    async fn post_start(&self, myself: ActorRef<Self::Msg>, state: &mut Self::State) -> Result<(), ActorProcessingErr> {
         // After a crash, what the one before had handed to Kafka is settled first.
         let shared = Arc::clone(&state.shared);
         tokio::spawn(async move {
@@ -182,7 +178,10 @@ impl SlotState {
             }
         }
         let before = self.session.as_ref().map(|running| running.confirmed);
-        Input::SendFailed { trouble, progressed: before.is_some_and(|before| self.shared.status.confirmed.get() > before) }
+        Input::SendFailed {
+            trouble,
+            progressed: before.is_some_and(|before| self.shared.status.confirmed.get() > before),
+        }
     }
 
     /// A person has looked: what contradicted what is remembered is the truth from now on.
@@ -241,7 +240,8 @@ impl SlotState {
                 });
             }
             Effect::Arm { after, generation } => {
-                let _timer = myself.send_after(after.max(Duration::from_millis(1)), move || SlotMessage::Timer(generation));
+                let _timer =
+                    myself.send_after(after.max(Duration::from_millis(1)), move || SlotMessage::Timer(generation));
             }
             Effect::Stopped => {
                 self.close_publishers();

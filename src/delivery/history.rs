@@ -122,10 +122,7 @@ mod tests {
         assert_eq!(compare(server("8", 1, 100, 0)), Err(Class::HistoryChanged));
         assert_eq!(compare(server("7", 1, 99, 0)), Err(Class::HistoryChanged), "set back on the same timeline");
         assert_eq!(compare(server("7", 2, 200, 100)), Ok(Continuation::Forked(Lsn::new(100))));
-        assert_eq!(
-            compare(server("7", 2, 200, 99)),
-            Ok(Continuation::Lost { from: Lsn::new(99), to: Lsn::new(100) })
-        );
+        assert_eq!(compare(server("7", 2, 200, 99)), Ok(Continuation::Lost { from: Lsn::new(99), to: Lsn::new(100) }));
         let mut unrelated = server("7", 3, 200, 150);
         unrelated.history = vec![(2, Lsn::new(150))];
         assert_eq!(compare(unrelated), Err(Class::HistoryChanged));

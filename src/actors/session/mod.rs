@@ -56,11 +56,8 @@ impl Session {
     /// Publications and slot first, so that PostgreSQL keeps what happens from now on; then the topics; then the stream.
     async fn open(self) -> Result<Streaming, Trouble> {
         let shared = &self.shared;
-        let plan = Plan {
-            database: &shared.database.postgres,
-            slot: &shared.slot,
-            known: shared.known().server.is_some(),
-        };
+        let plan =
+            Plan { database: &shared.database.postgres, slot: &shared.slot, known: shared.known().server.is_some() };
         let prepared = replication::prepare(plan).await?;
         shared.add_joining(prepared.joining.clone());
         self.open_outlets().await?;

@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// A slot whose oldest message has waited this long borrows no more memory.
 const NO_MORE_BORROWING: Duration = Duration::from_secs(1);
 /// How long the end of the stream may take once everything is acknowledged.
-const FAREWELL: Duration = Duration::from_secs(2);
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What the stream is doing.
 enum Mode {
@@ -116,7 +116,8 @@ impl Streaming {
 
     /// Decodes what is in the buffer, as far as mode and credit allow.
     fn decode(&mut self, turn: &mut Turn) -> Result<Pass, Stop> {
-        let may_borrow = self.shared.ledger().waiting(self.shared.now()).is_none_or(|waiting| waiting < NO_MORE_BORROWING);
+        let may_borrow =
+            self.shared.ledger().waiting(self.shared.now()).is_none_or(|waiting| waiting < NO_MORE_BORROWING);
         loop {
             match &turn.mode {
                 Mode::Halting(_) => return Ok(Pass::Done),

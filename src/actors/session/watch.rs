@@ -93,7 +93,9 @@ async fn all_topics(shared: Arc<SlotShared>, events: mpsc::Sender<Event>) {
                 Ok(()) => {}
                 Err(trouble) if trouble.class == Class::TopicRecreated => tell(&events, Event::Trouble(trouble)).await,
                 // Whatever else is wrong shows in the deliveries.
-                Err(trouble) => tracing::debug!(slot = shared.slot.name, "the topics could not be looked at: {trouble}"),
+                Err(trouble) => {
+                    tracing::debug!(slot = shared.slot.name, "the topics could not be looked at: {trouble}")
+                }
             }
         }
     }
