@@ -4,3 +4,5 @@
 
 pub mod change;
 pub mod config;
+pub mod encoding;
+pub mod source;
