@@ -26,11 +26,15 @@ pub(super) fn absent(column: &'static str, value: Value<'_>) -> InvalidRow {
 /// An int2, int4 or int8.
 pub(super) fn integer(column: &'static str, value: Value<'_>) -> Result<i64, InvalidRow> {
     let number = match value {
-        Value::Binary(bytes) => match bytes.len() {
-            2 => bytes.try_into().ok().map(i16::from_be_bytes).map(i64::from),
-            4 => bytes.try_into().ok().map(i32::from_be_bytes).map(i64::from),
-            _ => bytes.try_into().ok().map(i64::from_be_bytes),
-        },
+        Value::Binary(bytes) => {
+            if let Ok(bytes) = bytes.try_into() {
+                Some(i64::from(i16::from_be_bytes(bytes)))
+            } else if let Ok(bytes) = bytes.try_into() {
+                Some(i64::from(i32::from_be_bytes(bytes)))
+            } else {
+                bytes.try_into().ok().map(i64::from_be_bytes)
+            }
+        }
         Value::Text(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()),
         Value::Null | Value::Unchanged => return Err(absent(column, value)),
     };
