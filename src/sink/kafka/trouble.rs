@@ -29,6 +29,8 @@ const CLOSED_AT_ONCE: u32 = 2;
 enum Telling {
     /// All brokers are down.
     That,
+    /// What that may come from.
+    Guess,
     /// Why one of them is.
     Why,
     /// What of our configuration they refuse.
@@ -47,6 +49,8 @@ pub(super) struct Connection {
     pub(super) client: KafkaClient,
     kept: Mutex<Kept>,
     ill: AtomicBool,
+    /// Something has succeeded, once.
+    worked: AtomicBool,
     closing: AtomicBool,
     repeats: Repeats,
 }
@@ -57,6 +61,7 @@ impl Connection {
             client: client.clone(),
             kept: Mutex::default(),
             ill: AtomicBool::new(false),
+            worked: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             repeats: Repeats::default(),
         }
@@ -73,6 +78,9 @@ impl Connection {
 
     /// Something has succeeded.
     pub(super) fn succeeded(&self) {
+        if !self.worked.load(Ordering::Relaxed) {
+            self.worked.store(true, Ordering::Relaxed);
+        }
         if self.ill.load(Ordering::Relaxed) {
             self.ill.store(false, Ordering::Relaxed);
             *self.kept() = Kept::default();
@@ -102,7 +110,7 @@ impl Connection {
         let about = About::client(&self.client);
         let (telling, trouble) = match code {
             Code::AllBrokersDown if self.kept().closed_at_once >= CLOSED_AT_ONCE => {
-                (Telling::Configuration, self.refused(
+                (Telling::Guess, self.refused(
                     "the brokers close the connection at its first request, as those with TLS or SASL do when the client does not use it",
                     "set \"security.protocol\" to what the listener speaks: \"ssl\", \"sasl_ssl\" or \"sasl_plaintext\"",
                 ))
@@ -132,7 +140,8 @@ impl Connection {
         if facility == "CONFWARN" && text.contains("enable.gapless.guarantee is experimental") {
             return;
         }
-        if is_closed_at_once(text) {
+        // What worked before was no wrong protocol: then it is a broker that goes down.
+        if !self.worked.load(Ordering::Relaxed) && is_closed_at_once(text) {
             self.kept().closed_at_once += 1;
             self.ill.store(true, Ordering::Relaxed);
         }
