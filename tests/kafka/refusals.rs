@@ -47,7 +47,7 @@ fn a_record_for_a_missing_topic_ends_the_producer() {
     let trouble = failed(send(&producer, "there", 0, b"after", 2));
     assert_eq!(trouble.class, Class::TopicMissing);
     assert!(trouble.message.contains("not-there"), "{trouble}");
-    assert_eq!(recorder.failures(), [trouble.clone()]);
+    assert_eq!(recorder.failures(), std::slice::from_ref(&trouble));
     assert_eq!(producer.broken(), Some(trouble));
     assert_eq!(recorder.deliveries()[1].outcome, Outcome::Failed);
     producer.purge_and_close();
