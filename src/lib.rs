@@ -5,5 +5,8 @@
 pub mod change;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod observability;
+pub mod pgoutput;
+pub mod replication;
 pub mod sink;
