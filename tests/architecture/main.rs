@@ -80,6 +80,22 @@ fn sizes_names_and_headings() {
     none(&layout::violations(&files));
 }
 
+/// Without `autotests` cargo builds only what the manifest names: a folder that it does not name would be forgotten in silence.
+#[test]
+fn every_folder_with_tests_is_run() {
+    let root = root();
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let folders: Vec<String> = fs::read_dir(root.join("tests"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("main.rs").is_file())
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    assert!(folders.contains(&"architecture".to_owned()));
+    let named = |folder: &String| manifest.contains(&format!("path = \"tests/{folder}/main.rs\""));
+    none(&folders.into_iter().filter(|folder| !named(folder)).collect::<Vec<_>>());
+}
+
 #[test]
 fn dependencies_keep_to_deny_toml() {
     let root = root();
