@@ -1,0 +1,116 @@
+//! PostgreSQL with progressor's tables, topics in a real Kafka, and a configuration that connects them.
+
+use std::{
+    fmt::Write as _,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use cdc_notifier::demo::{
+    postgres::{Options, TemporaryPostgres},
+    progressor::schema_sql,
+};
+use postgres::{Client, NoTls};
+
+use super::kafka::KafkaServer;
+
+static SCENES: AtomicUsize = AtomicUsize::new(0);
+
+/// A name that no other test of this process uses.
+pub fn unique(what: &str) -> String {
+    format!("{what}_{}_{}", std::process::id(), SCENES.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A namespace with its two topics.
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    pub name: String,
+    pub eventsink: String,
+    pub lifecycle: String,
+    pub options: String,
+}
+
+impl Namespace {
+    pub fn new(name: &str) -> Self {
+        let topic = unique("topic");
+        Self {
+            name: name.to_owned(),
+            eventsink: format!("{topic}_events"),
+            lifecycle: format!("{topic}_lifecycle"),
+            options: String::new(),
+        }
+    }
+
+    pub fn with(mut self, option: &str) -> Self {
+        self.options.push_str(option);
+        self.options.push('\n');
+        self
+    }
+
+    pub fn create_topics(&self, kafka: &KafkaServer, partitions: i32) {
+        kafka.create_topic(&self.eventsink, partitions);
+        kafka.create_topic(&self.lifecycle, partitions);
+    }
+}
+
+/// Starts a PostgreSQL for one test.
+pub fn postgres(settings: &[(&str, &str)]) -> TemporaryPostgres {
+    let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    TemporaryPostgres::start(&Options { settings, ..Options::default() }).unwrap()
+}
+
+/// A superuser's SQL connection.
+pub fn connect(server: &TemporaryPostgres, database: &str) -> Client {
+    let config = format!("host={} port={} user=postgres dbname={database}", server.host(), server.port());
+    Client::connect(&config, NoTls).unwrap()
+}
+
+/// Creates progressor's tables of these namespaces.
+pub fn create_tables(client: &mut Client, namespaces: &[&Namespace]) {
+    for namespace in namespaces {
+        client.batch_execute(&schema_sql(&namespace.name)).unwrap();
+    }
+}
+
+/// Builds a configuration.
+pub struct Configuration(String);
+
+impl Configuration {
+    /// `general`: settings before the first table.
+    pub fn new(general: &str, bootstrap: &str) -> Self {
+        let mut text = format!("{general}\n");
+        writeln!(text, "[kafka_clients.kafka]\nendpoints = [\"{bootstrap}\"]").unwrap();
+        Self(text)
+    }
+
+    pub fn database(mut self, name: &str, server: &TemporaryPostgres, database: &str) -> Self {
+        writeln!(
+            self.0,
+            "[databases.{name}]\nhost = \"{}\"\nport = {}\ndatabase = \"{database}\"\nusername = \"postgres\"",
+            server.host(),
+            server.port()
+        )
+        .unwrap();
+        self
+    }
+
+    pub fn stream(mut self, database: &str, slot: &str, namespace: &Namespace) -> Self {
+        writeln!(
+            self.0,
+            "[streams.{database}.{slot}.\"{}\"]\nkafka_client = \"kafka\"\neventsink_topic = \"{}\"\nlifecycle_topic = \
+             \"{}\"\n{}",
+            namespace.name, namespace.eventsink, namespace.lifecycle, namespace.options
+        )
+        .unwrap();
+        self
+    }
+
+    pub fn add(mut self, text: &str) -> Self {
+        self.0.push_str(text);
+        self.0.push('\n');
+        self
+    }
+
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
