@@ -86,9 +86,9 @@ fn announced_sizes_allocate_nothing() {
     ] {
         assert!(held(&hex::decode(hex).unwrap(), DEFAULT_LIMITS) < small, "{hex}");
     }
-    let bomb = compressed(&[0; 8 << 20], 16 << 20);
+    let bomb = compressed(&vec![0; 8 << 20], 16 << 20);
     assert!(held(&bomb, DEFAULT_LIMITS) < (17 << 20) + small);
-    let bomb = compressed(&[0; 8 << 20], 1000);
+    let bomb = compressed(&vec![0; 8 << 20], 1000);
     assert!(held(&bomb, DEFAULT_LIMITS) < 4 * small);
 }
 

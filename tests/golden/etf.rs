@@ -139,7 +139,9 @@ fn list(values: &[Value], style: &mut Style, out: &mut Vec<u8>) {
         if !piece.is_empty() || style.choose(8) == 1 {
             out.push(108);
             out.extend(u32::try_from(piece.len()).unwrap().to_be_bytes());
-            piece.iter().for_each(|value| put(value, style, out));
+            for value in piece {
+                put(value, style, out);
+            }
         }
     }
     match style.choose(4) {

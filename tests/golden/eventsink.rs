@@ -24,7 +24,7 @@ fn records(line: &Json) -> Vec<Record> {
     let (metadata, payload) = (metadata(line), bytes(line, "payload_hex"));
     let event = Event {
         process_id: text(line, "process_id"),
-        event_id: line["event_id"].as_i64().unwrap(),
+        number: line["event_id"].as_i64().unwrap(),
         timestamp: text(line, "timestamp"),
         metadata: metadata.as_deref(),
         payload: &payload,
@@ -151,7 +151,7 @@ fn records_of_a_whole_run() {
         let payload = etf::payload(&event.data);
         let row = Event {
             process_id: &process_id,
-            event_id: event.event_id,
+            number: event.event_id,
             timestamp: &timestamp,
             metadata: metadata.as_deref(),
             payload: &payload,

@@ -127,7 +127,7 @@ fn maps_as_keys(width: i64, depth: usize) -> Value {
 #[test]
 fn sorting_is_bounded_in_time() {
     let reversed = |keys: i64| Value::Obj((0..keys).rev().map(|key| (Value::Int(key), Value::Nil)).collect());
-    let long = |key: u32| Value::Str([&[b'x'; 20_000][..], &key.to_be_bytes()].concat());
+    let long = |key: u32| Value::Str([&*vec![b'x'; 20_000], &key.to_be_bytes()].concat());
     let unsorted_around = |value: Value, levels: usize| {
         (0..levels)
             .fold(value, |inner, _| Value::Obj(vec![(Value::Str(vec![1]), Value::Nil), (Value::Bin(vec![1]), inner)]))

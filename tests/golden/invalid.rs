@@ -28,7 +28,7 @@ fn every_row_is_refused() {
         let payload = bytes(&line, "payload_hex");
         let event = Event {
             process_id: text(&line, "process_id"),
-            event_id: line["event_id"].as_i64().unwrap(),
+            number: line["event_id"].as_i64().unwrap(),
             timestamp: text(&line, "timestamp"),
             metadata: line["metadata_json"].as_str(),
             payload: &payload,

@@ -28,7 +28,7 @@ pub(crate) struct Namespace {
 /// A row of the events table.
 pub(crate) struct Event<'a> {
     pub(crate) process_id: &'a str,
-    pub(crate) event_id: i64,
+    pub(crate) number: i64,
     /// As PostgreSQL prints it.
     pub(crate) timestamp: &'a str,
     pub(crate) metadata: Option<&'a str>,
@@ -39,7 +39,7 @@ impl<'a> Event<'a> {
     /// A row of which only the payload matters.
     pub(crate) fn with(payload: &'a [u8]) -> Self {
         let timestamp = "2024-03-22 06:12:27+00";
-        Self { process_id: "2Ab3", event_id: 1, timestamp, metadata: Some(r#"{"format_version": 1}"#), payload }
+        Self { process_id: "2Ab3", number: 1, timestamp, metadata: Some(r#"{"format_version": 1}"#), payload }
     }
 }
 
@@ -139,7 +139,7 @@ fn columns(event: &Event<'_>, format: Format) -> [Option<(Format, Vec<u8>)>; 6] 
         Format::Text => Some((format, text.into_bytes())),
         Format::Binary => Some((format, binary)),
     };
-    let number = event.event_id;
+    let number = event.number;
     let smallest = i16::try_from(number)
         .map(|number| number.to_be_bytes().to_vec())
         .or_else(|_| i32::try_from(number).map(|number| number.to_be_bytes().to_vec()))

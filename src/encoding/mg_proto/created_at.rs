@@ -38,12 +38,10 @@ impl CreatedAt {
             self.day = day;
         }
         let second = micros.rem_euclid(MICROS_OF_A_DAY) / 1_000_000;
-        let [h, i] = two(second / 3600);
-        let [m, n] = two(second / 60 % 60);
-        let [s, t] = two(second % 60);
+        let (hour, minute, second) = (two(second / 3600), two(second / 60 % 60), two(second % 60));
         out.extend_from_slice(&[0, 0, 0, 20]);
         out.extend_from_slice(&self.date);
-        out.extend_from_slice(&[h, i, b':', m, n, b':', s, t, b'Z']);
+        out.extend_from_slice(&[hour[0], hour[1], b':', minute[0], minute[1], b':', second[0], second[1], b'Z']);
         Ok(())
     }
 }
@@ -52,10 +50,9 @@ fn date(day: i64) -> Option<[u8; 11]> {
     let days = DAYS.contains(&day).then(|| Span::new().try_days(day).ok()).flatten()?;
     let date = UNIX_EPOCH.checked_add(days).ok()?;
     let year = i64::from(date.year());
-    let ([a, b], [c, d]) = (two(year / 100), two(year % 100));
-    let [m, n] = two(date.month().into());
-    let [e, f] = two(date.day().into());
-    Some([a, b, c, d, b'-', m, n, b'-', e, f, b'T'])
+    let (century, year) = (two(year / 100), two(year % 100));
+    let (month, day) = (two(date.month().into()), two(date.day().into()));
+    Some([century[0], century[1], year[0], year[1], b'-', month[0], month[1], b'-', day[0], day[1], b'T'])
 }
 
 /// Two decimal digits of a number below 100.

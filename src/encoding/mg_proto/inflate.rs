@@ -112,11 +112,11 @@ mod tests {
         let mut inflater = Inflater::default();
         assert_eq!(inflater.term(&compressed(&[0; 100], 1 << 30), 1 << 30), Err(CORRUPT));
         assert!(inflater.inflated.capacity() <= 4 * PIECE);
-        assert_eq!(inflater.term(&compressed(&[0; 1 << 20], 1 << 10), 1 << 30), Err(CORRUPT));
+        assert_eq!(inflater.term(&compressed(&vec![0; 1 << 20], 1 << 10), 1 << 30), Err(CORRUPT));
         assert!(inflater.inflated.capacity() <= 4 * PIECE);
         assert_eq!(inflater.term(&compressed(&[0; 100], u32::MAX), 1 << 20), Err(TOO_LARGE));
         assert_eq!(inflater.term(&[VERSION; 11], 10), Err(TOO_LARGE));
-        assert!(inflater.term(&compressed(&[0; 1 << 20], 1 << 20), 1 << 20).is_ok());
+        assert!(inflater.term(&compressed(&vec![0; 1 << 20], 1 << 20), 1 << 20).is_ok());
         assert!(inflater.inflated.capacity() <= 2 << 20);
         inflater.shrink();
         assert!(inflater.inflated.capacity() <= KEPT_SCRATCH);

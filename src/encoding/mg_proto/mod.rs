@@ -13,7 +13,7 @@
 //! | payload, also inflated | `max_payload_size` |
 //! | nesting | `max_payload_depth`; nothing recurses |
 //! | output | 12/7 of the term: an integer takes at least 7 bytes of ETF and 12 of Thrift, all else grows less |
-//! | scratch | 5 times `max_payload_size`; what is above 256 KiB is given back after each message |
+//! | scratch | 7 times `max_payload_size` and 100 bytes a level of nesting; a buffer above 256 KiB is given back after each message |
 //! | time | linear in the term; sorting maps may take 16 steps a byte, a step is one value or 64 bytes |
 
 mod created_at;
@@ -72,7 +72,7 @@ impl MgProto {
                 put_bytes(out, machine_id).map_err(|fault| InvalidRow::new("process_id", fault))?;
                 out.extend_from_slice(&wire::EVENT_ID);
                 out.extend_from_slice(&event_id.to_be_bytes());
-                self.put_time(*created_at, &wire::EVENT_CREATED_AT, "timestamp", out)?;
+                self.put_time(*created_at, wire::EVENT_CREATED_AT, "timestamp", out)?;
                 if let Some(version) = format_version {
                     out.extend_from_slice(&wire::FORMAT_VERSION);
                     out.extend_from_slice(&version.to_be_bytes());
@@ -84,7 +84,7 @@ impl MgProto {
             Notification::Lifecycle { machine_id, event } => {
                 out.extend_from_slice(&self.lifecycle);
                 put_bytes(out, machine_id).map_err(|fault| InvalidRow::new("process_id", fault))?;
-                self.put_time(transaction.commit_time, &wire::LIFECYCLE_CREATED_AT, "commit time", out)?;
+                self.put_time(transaction.commit_time, wire::LIFECYCLE_CREATED_AT, "commit time", out)?;
                 match event {
                     Lifecycle::Created => out.extend_from_slice(&wire::CREATED),
                     Lifecycle::Removed => out.extend_from_slice(&wire::REMOVED),
@@ -103,11 +103,11 @@ impl MgProto {
     fn put_time(
         &mut self,
         at: PgTimestamp,
-        field: &[u8; 3],
+        field: [u8; 3],
         column: &'static str,
         out: &mut Vec<u8>,
     ) -> Result<(), InvalidRow> {
-        out.extend_from_slice(field);
+        out.extend_from_slice(&field);
         self.created_at.put(at, out).map_err(|fault| InvalidRow::new(column, fault))
     }
 }

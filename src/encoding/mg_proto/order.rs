@@ -34,7 +34,7 @@ struct Entry {
 pub(super) struct Entries {
     /// Where the value begins in the output.
     base: usize,
-    entries: Vec<Entry>,
+    open: Vec<Entry>,
     merged: Vec<Entry>,
     moved: Vec<u8>,
     comparison: Comparison,
@@ -44,15 +44,15 @@ impl Entries {
     /// Begins a value at this position of the output, of a term of so many bytes.
     pub(super) fn start(&mut self, base: usize, term: usize) {
         self.base = base;
-        self.entries.clear();
+        self.open.clear();
         self.comparison.steps = Steps((term as u64).saturating_mul(STEPS_PER_BYTE));
     }
 
     /// Gives memory back after a large value.
     pub(super) fn shrink(&mut self) {
         let kept = KEPT_SCRATCH / size_of::<Entry>();
-        self.entries.clear();
-        self.entries.shrink_to(kept);
+        self.open.clear();
+        self.open.shrink_to(kept);
         self.merged.clear();
         self.merged.shrink_to(kept);
         self.moved.clear();
@@ -63,13 +63,13 @@ impl Entries {
 
     /// Number of entries of all open maps.
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.open.len()
     }
 
     /// An entry of the innermost map begins at this position of the output.
     pub(super) fn begin(&mut self, position: usize) -> Result<(), Fault> {
         let key = u32::try_from(position - self.base).map_err(|_| BROKEN)?;
-        self.entries.push(Entry { key, end: key });
+        self.open.push(Entry { key, end: key });
         Ok(())
     }
 
@@ -79,7 +79,7 @@ impl Entries {
     /// If a key is there twice, or the value is not worth the work.
     pub(super) fn finish(&mut self, first: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
         let value = out.get(self.base..).ok_or(BROKEN)?;
-        let entries = self.entries.get_mut(first..).ok_or(BROKEN)?;
+        let entries = self.open.get_mut(first..).ok_or(BROKEN)?;
         let mut sorted = true;
         for [one, next] in entries.array_windows() {
             match self.comparison.keys(value, *one, *next)? {
@@ -108,7 +108,7 @@ impl Entries {
                 out.extend_from_slice(bytes.ok_or(BROKEN)?);
             }
         }
-        self.entries.truncate(first);
+        self.open.truncate(first);
         Ok(())
     }
 }
@@ -281,8 +281,7 @@ impl<'a> Token<'a> {
         let bytes = value.get(at..).ok_or(BROKEN)?;
         let arm = *bytes.get(2).ok_or(BROKEN)?;
         let (from, length, end) = match arm {
-            arm::NL => (3, 1, 1),
-            arm::B => (3, 1, 1),
+            arm::NL | arm::B => (3, 1, 1),
             arm::I | arm::FLT => (3, 8, 1),
             arm::STR | arm::BIN => (7, length(bytes, 3)?, 1),
             arm::OBJ => (5, 4, 0),

@@ -288,6 +288,16 @@ mod tests {
     }
 
     #[test]
+    fn a_count_without_that_many_bytes_is_refused() {
+        for (count, fine) in [(3, true), (4, false), (255, false)] {
+            let counted = |tag| [tag, 0, 0, 0, count, NIL, NIL, NIL];
+            assert_eq!(Term::new(&counted(LIST)).list().is_ok(), fine);
+            assert_eq!(Term::new(&counted(MAP)).map().is_ok(), fine);
+            assert_eq!(Term::new(&counted(LARGE_TUPLE)).tuple().is_ok(), fine);
+        }
+    }
+
+    #[test]
     fn skipping_takes_whole_terms_and_nothing_else() {
         let list = [LIST, 0, 0, 0, 2, SMALL_INTEGER, 1, NIL, NIL];
         let map = [&[MAP, 0, 0, 0, 1, SMALL_ATOM, 1, b'a'][..], &[BINARY, 0, 0, 0, 1, 7]].concat();

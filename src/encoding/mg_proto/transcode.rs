@@ -52,7 +52,9 @@ impl Transcoder {
     /// If the payload is malformed, is no `msgpack.Value`, or passes a limit; `out` has a part of it then.
     pub(super) fn transcode(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
         let max_size = self.limits.max_payload_size.min(LARGEST);
+        let mut size = usize::MAX;
         let result = self.inflater.term(payload, max_size).and_then(|bytes| {
+            size = bytes.len();
             self.frames.clear();
             self.entries.start(out.len(), bytes.len());
             let mut values = Values {
@@ -64,10 +66,13 @@ impl Transcoder {
             };
             values.transcode()
         });
-        self.inflater.shrink();
-        self.entries.shrink();
-        self.frames.clear();
-        self.frames.shrink_to(KEPT_SCRATCH / size_of::<Frame>());
+        // No buffer grows to more than 8 times the term.
+        if size > KEPT_SCRATCH / 8 {
+            self.inflater.shrink();
+            self.entries.shrink();
+            self.frames.clear();
+            self.frames.shrink_to(KEPT_SCRATCH / size_of::<Frame>());
+        }
         result
     }
 }

@@ -26,15 +26,11 @@ pub(super) fn absent(column: &'static str, value: Value<'_>) -> InvalidRow {
 /// An int2, int4 or int8.
 pub(super) fn integer(column: &'static str, value: Value<'_>) -> Result<i64, InvalidRow> {
     let number = match value {
-        Value::Binary(bytes) => {
-            if let Ok(bytes) = bytes.try_into() {
-                Some(i64::from(i16::from_be_bytes(bytes)))
-            } else if let Ok(bytes) = bytes.try_into() {
-                Some(i64::from(i32::from_be_bytes(bytes)))
-            } else {
-                bytes.try_into().ok().map(i64::from_be_bytes)
-            }
-        }
+        Value::Binary(bytes) => match bytes.len() {
+            2 => bytes.try_into().ok().map(i16::from_be_bytes).map(i64::from),
+            4 => bytes.try_into().ok().map(i32::from_be_bytes).map(i64::from),
+            _ => bytes.try_into().ok().map(i64::from_be_bytes),
+        },
         Value::Text(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()),
         Value::Null | Value::Unchanged => return Err(absent(column, value)),
     };
@@ -56,23 +52,26 @@ pub(super) fn bytea<'a>(column: &'static str, value: Value<'a>) -> Result<Cow<'a
 
 fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
     let (pairs, []) = digits.as_chunks::<2>() else { return None };
-    let mut bytes = Vec::with_capacity(pairs.len());
     let mut seen = 0;
-    for [high, low] in pairs {
+    let bytes = pairs.iter().map(|[high, low]| {
         let (high, low) = (nibble(*high), nibble(*low));
         seen |= high | low;
-        bytes.push(high << 4 | low & 15);
-    }
+        high << 4 | low & 15
+    });
+    let bytes = bytes.collect();
     (seen <= 15).then_some(bytes)
 }
 
 /// The value of a hexadecimal digit; above 15 if it is none.
 const fn nibble(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        b'a'..=b'f' => digit - b'a' + 10,
-        b'A'..=b'F' => digit - b'A' + 10,
-        _ => 128,
+    // Without branches, so that many are done at a time.
+    let (decimal, letter) = (digit.wrapping_sub(b'0'), (digit | 0x20).wrapping_sub(b'a'));
+    if decimal < 10 {
+        decimal
+    } else if letter < 6 {
+        letter + 10
+    } else {
+        128
     }
 }
 
