@@ -120,12 +120,12 @@ async fn reading_and_sending_can_be_abandoned_at_any_moment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_huge_row_passes_also_over_tls_sized_records() {
+async fn a_huge_row_passes() {
     let (_server, _db, admin, mut stream) = streaming(&settings(&[]), true).await;
     for (id, size) in [("huge", 10 << 20), ("small", 10), ("huge again", 11 << 20)] {
         insert(&admin, id, size).await;
         let row = message(&mut stream, b'I').await;
-        assert!(row.len() > size && contains(&row[..100], id.as_bytes()), "{id} {}", row.len());
+        assert!(row.len() > size && contains(&row[..row.len().min(100)], id.as_bytes()), "{id} {}", row.len());
         assert_eq!(row.iter().filter(|byte| **byte == 0xab).count(), size);
     }
 }

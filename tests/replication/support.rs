@@ -46,6 +46,13 @@ pub(crate) fn db(server: &TemporaryPostgres) -> Postgres {
     }
 }
 
+/// An SQL connection for statements of the test, which name tables without their schema.
+pub(crate) async fn session(db: &Postgres) -> Sql {
+    let sql = sql(db).await.expect("sql");
+    execute(&sql, "SET search_path = public").await;
+    sql
+}
+
 pub(crate) fn as_role(db: &Postgres, role: &str) -> Postgres {
     Postgres { username: role.to_owned(), password: Some(CANARY.into()), ..db.clone() }
 }
@@ -71,7 +78,7 @@ pub(crate) fn slot(name: &str, namespaces: &[&str]) -> Slot {
 pub(crate) async fn with_tables(options: &Options, namespaces: &[&str]) -> (TemporaryPostgres, Postgres, Sql) {
     let server = server(options);
     let db = db(&server);
-    let admin = sql(&db).await.expect("sql");
+    let admin = session(&db).await;
     for namespace in namespaces {
         admin.batch_execute(&progressor::schema_sql(namespace)).await.expect("schema");
     }

@@ -108,7 +108,7 @@ fn with(db: &Postgres, mode: SslMode, root_cert: Option<&Path>) -> Postgres {
 async fn sslmode_means_what_libpq_means() {
     let (authority, stranger) = (certificate("our authority", None, None), certificate("another", None, None));
     let hba = "local all all trust
-host all both 127.0.0.1/32 trust
+host all either 127.0.0.1/32 trust
 hostssl all postgres 127.0.0.1/32 trust
 hostnossl all plain 127.0.0.1/32 trust
 hostssl all scram 127.0.0.1/32 scram-sha-256
@@ -122,7 +122,7 @@ hostssl all cert 127.0.0.1/32 cert";
     execute(
         &admin,
         &format!(
-            "CREATE ROLE both LOGIN REPLICATION; CREATE ROLE plain LOGIN REPLICATION; CREATE ROLE cert LOGIN REPLICATION;
+            "CREATE ROLE either LOGIN REPLICATION; CREATE ROLE plain LOGIN REPLICATION; CREATE ROLE cert LOGIN REPLICATION;
              CREATE ROLE scram LOGIN REPLICATION PASSWORD '{CANARY}'; CREATE ROLE clear LOGIN REPLICATION PASSWORD '{CANARY}'"
         ),
     )
@@ -130,7 +130,7 @@ hostssl all cert 127.0.0.1/32 cert";
     let named = Postgres { host: "localhost".into(), ..address.clone() };
 
     let encrypted = async |db: Postgres| Connection::open(&db).await.map(|connection| connection.is_encrypted());
-    let both = Postgres { username: "both".into(), ..address.clone() };
+    let both = Postgres { username: "either".into(), ..address.clone() };
     let plain = Postgres { username: "plain".into(), ..address.clone() };
     use SslMode::{Allow, Disable, Prefer, Require, VerifyCa, VerifyFull};
     for (db, mode, root, expected) in [
