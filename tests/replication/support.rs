@@ -1,6 +1,6 @@
 //! A server with progressor's tables, and what tests ask of it.
 
-use std::{fmt::Debug, future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, future::Future, sync::Arc, time::Duration};
 
 use cdc_notifier::{
     change::{Class, Trouble},
@@ -59,7 +59,7 @@ pub(crate) fn as_role(db: &Postgres, role: &str) -> Postgres {
 
 pub(crate) fn slot(name: &str, namespaces: &[&str]) -> Slot {
     let kafka_client =
-        Arc::new(KafkaClient { name: "k".into(), endpoints: Vec::new(), properties: Default::default() });
+        Arc::new(KafkaClient { name: "k".into(), endpoints: Vec::new(), properties: BTreeMap::default() });
     let namespaces = namespaces.iter().map(|name| {
         Arc::new(Namespace {
             name: (*name).to_owned(),
@@ -115,6 +115,10 @@ pub(crate) async fn execute(sql: &Sql, statement: &str) {
 
 pub(crate) async fn value(sql: &Sql, query: &str) -> String {
     sql.query_one(query, &[]).await.unwrap_or_else(|error| panic!("{query}: {error:?}")).get(0)
+}
+
+pub(crate) fn contains(message: &[u8], part: &[u8]) -> bool {
+    message.windows(part.len()).any(|window| window == part)
 }
 
 /// Polls until the condition holds.
