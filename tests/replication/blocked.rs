@@ -1,8 +1,10 @@
 //! What waits for other sessions says for whom.
 
-use cdc_notifier::{change::Class, replication::sql::sql};
+use cdc_notifier::change::Class;
 
-use crate::support::{NS, as_role, execute, names, prepared, refused, settings, slot, until, value, with_tables};
+use crate::support::{
+    NS, as_role, execute, names, prepared, refused, session, settings, slot, until, value, with_tables,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_behind_open_transactions_names_them() {
@@ -10,7 +12,7 @@ async fn a_slot_behind_open_transactions_names_them() {
     prepared(&db, &slot("unrelated", &[NS])).await.expect("the publication is there now");
     execute(&admin, "CREATE DATABASE other").await;
     // In another database, and prepared.
-    let elsewhere = sql(&cdc_notifier::config::Postgres { database: "other".into(), ..db.clone() }).await.unwrap();
+    let elsewhere = session(&cdc_notifier::config::Postgres { database: "other".into(), ..db.clone() }).await;
     execute(&elsewhere, "SET application_name = 'the blocker'; BEGIN; CREATE TABLE t ()").await;
     let pid = value(&elsewhere, "SELECT pg_backend_pid()::text").await;
     let cdc = slot("cdc", &[NS]);
@@ -49,7 +51,7 @@ async fn a_slot_behind_open_transactions_names_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publication_behind_a_lock_names_its_holder_and_leaves_nothing() {
     let (_server, db, admin) = with_tables(&settings(&[]), &[NS, "b"]).await;
-    let blocker = sql(&db).await.unwrap();
+    let blocker = session(&db).await;
     execute(&blocker, "SET application_name = 'the blocker'; BEGIN; LOCK TABLE b_processes IN ROW EXCLUSIVE MODE")
         .await;
     let cdc = slot("cdc", &["b", NS]);
@@ -72,7 +74,7 @@ async fn a_role_that_may_not_see_others_is_told_how() {
          CREATE PUBLICATION \"default/default\" FOR TABLE \"default/default_processes\", \"default/default_events\"",
     )
     .await;
-    let blocker = sql(&db).await.unwrap();
+    let blocker = session(&db).await;
     execute(&blocker, "BEGIN; CREATE TABLE t ()").await;
     let pid = value(&blocker, "SELECT pg_backend_pid()::text").await;
     let trouble = refused(prepared(&as_role(&db, "cdc"), &slot("cdc", &[NS])).await, Class::SlotMissing, &[]);

@@ -8,11 +8,10 @@ use cdc_notifier::{
     replication::{
         connection::Connection,
         joins::{begin, join_position, unseen},
-        sql::sql,
     },
 };
 
-use crate::support::{NS, end_of, execute, message, prepared, refused, settings, slot, until, with_tables};
+use crate::support::{NS, end_of, execute, message, prepared, refused, session, settings, slot, until, with_tables};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promotion_is_seen_as_a_fork() {
@@ -36,7 +35,7 @@ async fn a_promotion_is_seen_as_a_fork() {
     refused(prepared(&db, &slot("other", &["b"])).await, Class::PostgresSetting, &["connect to the primary"]);
     refused(prepared(&db, &slot("cdc", &["b"])).await, Class::PostgresSetting, &["connect to the primary"]);
 
-    let admin = sql(&db).await.unwrap();
+    let admin = session(&db).await;
     execute(&admin, "SELECT pg_promote()").await;
     let mut connection = Connection::open(&db).await.unwrap();
     let after = connection.identify_system().await.unwrap();
@@ -50,10 +49,10 @@ async fn a_promotion_is_seen_as_a_fork() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_joins_behind_what_ran_while_its_publication_was_created() {
     let (_server, db, admin) = with_tables(&settings(&[]), &[NS, "b"]).await;
-    execute(&admin, "ALTER TABLE b_processes REPLICA IDENTITY FULL; CREATE DATABASE other").await;
+    execute(&admin, "ALTER TABLE b_processes REPLICA IDENTITY FULL").await;
     assert!(prepared(&db, &slot("cdc", &[NS])).await.expect("prepare").joining.is_empty());
     // It changes a table of the new namespace before the publication is there, and commits after.
-    let early = sql(&db).await.unwrap();
+    let early = session(&db).await;
     execute(&early, "BEGIN; INSERT INTO b_processes (process_id, status) VALUES ('early', 'running')").await;
 
     let both = slot("cdc", &[NS, "b"]);
@@ -63,7 +62,7 @@ async fn a_namespace_joins_behind_what_ran_while_its_publication_was_created() {
     assert_eq!((joined.joining.len(), joining.namespace.as_str()), (1, "b"));
     assert_eq!(join_position(&admin, &joining).await, Ok(None), "the early one still runs");
     // Later ones do not matter, wherever they run.
-    let later = sql(&db).await.unwrap();
+    let later = session(&db).await;
     execute(&later, "BEGIN; INSERT INTO b_processes (process_id, status) VALUES ('later', 'running')").await;
     execute(&early, "SET LOCAL synchronous_commit = off; COMMIT").await;
     let position = join_position(&admin, &joining).await.unwrap().expect("the early one has ended");
@@ -90,7 +89,7 @@ async fn start(db: &cdc_notifier::config::Postgres, from: Lsn) -> cdc_notifier::
 async fn prepared_transactions_and_other_databases_hold_a_join_up() {
     let (_server, db, admin) = with_tables(&settings(&[]), &[NS]).await;
     execute(&admin, "CREATE DATABASE other").await;
-    let other = sql(&cdc_notifier::config::Postgres { database: "other".into(), ..db.clone() }).await.unwrap();
+    let other = session(&cdc_notifier::config::Postgres { database: "other".into(), ..db.clone() }).await;
     execute(&other, "BEGIN; CREATE TABLE t (); PREPARE TRANSACTION 'x'").await;
     let joining = begin(&admin, &[NS, "b"]).await.unwrap();
     assert_eq!(joining.len(), 2);
@@ -98,5 +97,5 @@ async fn prepared_transactions_and_other_databases_hold_a_join_up() {
     execute(&other, "COMMIT PREPARED 'x'").await;
     let position = join_position(&admin, &joining[0]).await.unwrap().expect("ended");
     assert!(position > Lsn::ZERO);
-    assert_eq!(joining[1].snapshot_xmax, joining[0].snapshot_xmax);
+    assert_eq!(joining[1].horizon, joining[0].horizon);
 }

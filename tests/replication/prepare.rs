@@ -8,13 +8,12 @@ use cdc_notifier::{
     replication::{
         connection::Connection,
         prepare::{Plan, prepare},
-        sql::sql,
     },
 };
 use tokio::time::Instant;
 
 use crate::support::{
-    NS, as_role, db, execute, message, names, prepared, refused, server, settings, slot, value, with_tables,
+    NS, as_role, db, execute, message, names, prepared, refused, server, session, settings, slot, value, with_tables,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,7 +56,7 @@ async fn publication_then_slot_then_nothing_more() {
 async fn what_is_missing_is_named_and_nothing_is_created() {
     let server = server(&settings(&[]));
     let db = db(&server);
-    let admin = sql(&db).await.unwrap();
+    let admin = session(&db).await;
     let one = slot("cdc", &[NS]);
     let trouble = refused(prepared(&db, &one).await, Class::TableMissing, &["progressor", NS]);
     names(&trouble, &["public.\"default/default_processes\"", "public.\"default/default_events\""]);

@@ -57,7 +57,7 @@ async fn every_deviation_is_found_and_its_remedy_mends_it() {
 /// Everything that could have been altered.
 const STATE: &str = "
     SELECT (SELECT string_agg(p::text, ';') FROM pg_publication p) || coalesce((SELECT string_agg(r::text, ';') FROM pg_publication_rel r), '')
-        || (SELECT string_agg(relname || relreplident, ';') FROM pg_class WHERE relname LIKE 'default%')";
+        || (SELECT string_agg(relname::text || relreplident::text, ';') FROM pg_class WHERE relname LIKE 'default%')";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_suffices_is_accepted_and_left_alone() {

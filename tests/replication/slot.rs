@@ -3,17 +3,19 @@
 use cdc_notifier::{
     change::{Class, Lsn},
     config::Postgres,
-    replication::{connection::Connection, sql::sql},
+    replication::connection::Connection,
 };
 
-use crate::support::{NS, end_of, execute, names, prepared, refused, settings, slot, until, value, with_tables};
+use crate::support::{
+    NS, end_of, execute, names, prepared, refused, session, settings, slot, until, value, with_tables,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_another_kind_plugin_or_database() {
     let (_server, db, admin) = with_tables(&settings(&[]), &[NS]).await;
     prepared(&db, &slot("good", &[NS])).await.expect("a good one");
     execute(&admin, "CREATE DATABASE other").await;
-    let other = sql(&Postgres { database: "other".into(), ..db.clone() }).await.unwrap();
+    let other = session(&Postgres { database: "other".into(), ..db.clone() }).await;
     execute(&other, "SELECT pg_create_logical_replication_slot('elsewhere', 'pgoutput')").await;
     execute(
         &admin,

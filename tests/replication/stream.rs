@@ -15,7 +15,7 @@ use cdc_notifier::{
 };
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::{NS, end_of, message, prepared, refused, settings, slot, until, value, with_tables};
+use crate::support::{NS, contains, end_of, message, prepared, refused, settings, slot, until, value, with_tables};
 
 async fn streaming(options: &Options, binary: bool) -> (TemporaryPostgres, Postgres, Sql, ReplicationStream) {
     let (server, db, admin) = with_tables(options, &[NS]).await;
@@ -28,10 +28,6 @@ async fn streaming(options: &Options, binary: bool) -> (TemporaryPostgres, Postg
 async fn restart(db: &Postgres, binary: bool) -> ReplicationStream {
     let connection = Connection::open(db).await.expect("open");
     connection.start_replication("cdc", Lsn::ZERO, &[NS], binary).await.expect("start")
-}
-
-fn contains(message: &[u8], part: &[u8]) -> bool {
-    message.windows(part.len()).any(|window| window == part)
 }
 
 async fn insert(admin: &Sql, id: &str, bytes: usize) {
@@ -91,7 +87,7 @@ async fn reading_and_sending_can_be_abandoned_at_any_moment() {
         }
     });
     let (mut seen, mut abandoned) = (0, 0);
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     while seen < rows {
         assert!(Instant::now() < end, "{seen} of {rows}");
         tokio::select! {
@@ -120,13 +116,13 @@ async fn reading_and_sending_can_be_abandoned_at_any_moment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_huge_row_passes_also_over_tls_sized_records() {
+async fn a_huge_row_passes() {
     let (_server, _db, admin, mut stream) = streaming(&settings(&[]), true).await;
     for (id, size) in [("huge", 10 << 20), ("small", 10), ("huge again", 11 << 20)] {
         insert(&admin, id, size).await;
         let row = message(&mut stream, b'I').await;
-        assert!(row.len() > size && contains(&row[..100], id.as_bytes()), "{id} {}", row.len());
-        assert_eq!(row.iter().filter(|byte| **byte == 0xab).count(), size);
+        assert!(row.len() > size && contains(&row[..row.len().min(100)], id.as_bytes()), "{id} {}", row.len());
+        assert!(contains(&row, &vec![0xab; size]));
     }
 }
 

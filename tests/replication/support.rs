@@ -1,6 +1,6 @@
 //! A server with progressor's tables, and what tests ask of it.
 
-use std::{fmt::Debug, future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, future::Future, sync::Arc, time::Duration};
 
 use cdc_notifier::{
     change::{Class, Trouble},
@@ -46,13 +46,20 @@ pub(crate) fn db(server: &TemporaryPostgres) -> Postgres {
     }
 }
 
+/// An SQL connection for statements of the test, which name tables without their schema.
+pub(crate) async fn session(db: &Postgres) -> Sql {
+    let sql = sql(db).await.expect("sql");
+    execute(&sql, "SET search_path = public").await;
+    sql
+}
+
 pub(crate) fn as_role(db: &Postgres, role: &str) -> Postgres {
     Postgres { username: role.to_owned(), password: Some(CANARY.into()), ..db.clone() }
 }
 
 pub(crate) fn slot(name: &str, namespaces: &[&str]) -> Slot {
     let kafka_client =
-        Arc::new(KafkaClient { name: "k".into(), endpoints: Vec::new(), properties: Default::default() });
+        Arc::new(KafkaClient { name: "k".into(), endpoints: Vec::new(), properties: BTreeMap::default() });
     let namespaces = namespaces.iter().map(|name| {
         Arc::new(Namespace {
             name: (*name).to_owned(),
@@ -71,7 +78,7 @@ pub(crate) fn slot(name: &str, namespaces: &[&str]) -> Slot {
 pub(crate) async fn with_tables(options: &Options, namespaces: &[&str]) -> (TemporaryPostgres, Postgres, Sql) {
     let server = server(options);
     let db = db(&server);
-    let admin = sql(&db).await.expect("sql");
+    let admin = session(&db).await;
     for namespace in namespaces {
         admin.batch_execute(&progressor::schema_sql(namespace)).await.expect("schema");
     }
@@ -108,6 +115,10 @@ pub(crate) async fn execute(sql: &Sql, statement: &str) {
 
 pub(crate) async fn value(sql: &Sql, query: &str) -> String {
     sql.query_one(query, &[]).await.unwrap_or_else(|error| panic!("{query}: {error:?}")).get(0)
+}
+
+pub(crate) fn contains(message: &[u8], part: &[u8]) -> bool {
+    message.windows(part.len()).any(|window| window == part)
 }
 
 /// Polls until the condition holds.

@@ -6,8 +6,12 @@ use std::{
 };
 
 use cdc_notifier::{
-    change::Class,
-    config::{Postgres, SslMode, Tls},
+    change::{Class, Lsn},
+    config::{
+        Postgres,
+        SslMode::{self, Allow, Disable, Prefer, Require, VerifyCa, VerifyFull},
+        Tls,
+    },
     demo::postgres::{Options, TemporaryPostgres},
     replication::{connection::Connection, sql::sql},
 };
@@ -23,7 +27,7 @@ use openssl::{
     },
 };
 
-use crate::support::{CANARY, as_role, db, execute, refused, value};
+use crate::support::{CANARY, NS, as_role, db, execute, message, prepared, refused, session, slot, value};
 
 struct Pair {
     cert: X509,
@@ -108,7 +112,7 @@ fn with(db: &Postgres, mode: SslMode, root_cert: Option<&Path>) -> Postgres {
 async fn sslmode_means_what_libpq_means() {
     let (authority, stranger) = (certificate("our authority", None, None), certificate("another", None, None));
     let hba = "local all all trust
-host all both 127.0.0.1/32 trust
+host all either 127.0.0.1/32 trust
 hostssl all postgres 127.0.0.1/32 trust
 hostnossl all plain 127.0.0.1/32 trust
 hostssl all scram 127.0.0.1/32 scram-sha-256
@@ -122,7 +126,7 @@ hostssl all cert 127.0.0.1/32 cert";
     execute(
         &admin,
         &format!(
-            "CREATE ROLE both LOGIN REPLICATION; CREATE ROLE plain LOGIN REPLICATION; CREATE ROLE cert LOGIN REPLICATION;
+            "CREATE ROLE either LOGIN REPLICATION; CREATE ROLE plain LOGIN REPLICATION; CREATE ROLE cert LOGIN REPLICATION;
              CREATE ROLE scram LOGIN REPLICATION PASSWORD '{CANARY}'; CREATE ROLE clear LOGIN REPLICATION PASSWORD '{CANARY}'"
         ),
     )
@@ -130,9 +134,8 @@ hostssl all cert 127.0.0.1/32 cert";
     let named = Postgres { host: "localhost".into(), ..address.clone() };
 
     let encrypted = async |db: Postgres| Connection::open(&db).await.map(|connection| connection.is_encrypted());
-    let both = Postgres { username: "both".into(), ..address.clone() };
+    let both = Postgres { username: "either".into(), ..address.clone() };
     let plain = Postgres { username: "plain".into(), ..address.clone() };
-    use SslMode::{Allow, Disable, Prefer, Require, VerifyCa, VerifyFull};
     for (db, mode, root, expected) in [
         (&both, Disable, None, false),
         (&both, Allow, None, false),
@@ -217,8 +220,40 @@ async fn a_certificate_may_name_an_address() {
         &authority,
     );
     let ours = scene.file("ca.pem", &authority.cert.to_pem().unwrap());
-    let address = with(&db(&scene.server), SslMode::VerifyFull, Some(&ours));
+    let address = with(&db(&scene.server), VerifyFull, Some(&ours));
     Connection::open(&address).await.expect("the address is in the certificate");
     let named = Postgres { host: "localhost".into(), ..address };
     refused(Connection::open(&named).await, Class::PostgresLogin, &["let the certificate name \"localhost\""]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_are_whole_over_tls() {
+    let authority = certificate("our authority", None, None);
+    let scene =
+        scene("hostssl all all 127.0.0.1/32 trust", &certificate("localhost", Some(&authority), None), &authority);
+    let db = db(&scene.server);
+    let admin = session(&db).await;
+    execute(&admin, &cdc_notifier::demo::progressor::schema_sql(NS)).await;
+    prepared(&db, &slot("cdc", &[NS])).await.expect("prepare");
+    let connection = Connection::open(&db).await.unwrap();
+    assert!(connection.is_encrypted());
+    let mut stream = connection.start_replication("cdc", Lsn::ZERO, &[NS], true).await.expect("start");
+    execute(
+        &admin,
+        "INSERT INTO \"default/default_processes\" (process_id, status, detail)
+         SELECT 'p' || n, 'running', repeat('x', CASE WHEN n % 1000 = 0 THEN 3000000 ELSE n % 900 END) FROM generate_series(1, 3000) n",
+    )
+    .await;
+    for n in 1..=3000_usize {
+        // Abandoned and begun again, in the middle of records and messages.
+        if n % 3 == 0 {
+            tokio::select! { biased; result = stream.read() => assert!(result.is_ok()), () = std::future::ready(()) => {} }
+        }
+        let row = message(&mut stream, b'I').await;
+        let id = format!("p{n}");
+        // Relation id, kind of tuple, columns, kind and length of the first.
+        assert_eq!(&row[13..13 + id.len()], id.as_bytes(), "in order, none missing, none twice");
+        let detail = if n % 1000 == 0 { 3_000_000 } else { n % 900 };
+        assert!(row.len() > detail && row.len() < detail + 200, "{n}: {}", row.len());
+    }
 }
