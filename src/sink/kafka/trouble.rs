@@ -25,6 +25,9 @@ use crate::{
 /// so too.
 const CLOSED_AT_ONCE: u32 = 2;
 
+/// Milliseconds in which a broker closes a connection for its first request.
+const MOMENT: u32 = 5_000;
+
 /// How much an error tells; a more telling one replaces a less telling one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Telling {
@@ -79,13 +82,17 @@ impl Connection {
 
     /// Something has succeeded.
     pub(super) fn succeeded(&self) {
-        if !self.worked.load(Ordering::Relaxed) {
+        if !self.has_worked() {
             self.worked.store(true, Ordering::Relaxed);
         }
         if self.ill.load(Ordering::Relaxed) {
             self.ill.store(false, Ordering::Relaxed);
             *self.kept() = Kept::default();
         }
+    }
+
+    fn has_worked(&self) -> bool {
+        self.worked.load(Ordering::Relaxed)
     }
 
     /// The most telling of what has gone wrong since something last succeeded.
@@ -120,6 +127,11 @@ impl Connection {
                 ),
             ),
             Code::AllBrokersDown => (Telling::That, error::trouble(code, about)),
+            // The same, noticed while writing the next request.
+            Code::BrokerTransportFailure if !self.has_worked() && reason.contains("Send failed") => {
+                self.kept().closed_at_once += 1;
+                (Telling::That, error::trouble(code, about))
+            }
             _ => self.configuration(code, &reason).map_or_else(
                 || {
                     let Trouble { class, message, remedy } = error::trouble(code, about);
@@ -145,7 +157,7 @@ impl Connection {
             return;
         }
         // What worked before was no wrong protocol: then it is a broker that goes down.
-        if !self.worked.load(Ordering::Relaxed) && is_closed_at_once(text) {
+        if !self.has_worked() && is_closed_at_once(text) {
             self.kept().closed_at_once += 1;
             self.ill.store(true, Ordering::Relaxed);
         }
@@ -204,7 +216,7 @@ fn is_closed_at_once(line: &str) -> bool {
         return false;
     };
     let moment =
-        after.split_once("ms in state UP").and_then(|(age, _)| age.parse().ok()).is_some_and(|age: u32| age < 500);
+        after.split_once("ms in state UP").and_then(|(age, _)| age.parse().ok()).is_some_and(|age: u32| age < MOMENT);
     moment || after.contains("in state APIVERSION_QUERY")
 }
 
