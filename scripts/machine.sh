@@ -11,6 +11,8 @@ fail() {
     exit 1
 }
 
+command -v cargo >/dev/null || fail "Rust is missing (cargo). Install it with rustup, https://rustup.rs, and start again."
+
 # Whether this program can be used.
 have() {
     case $1 in
@@ -43,7 +45,7 @@ need() {
 
     command -v apt-get >/dev/null || fail "Missing on this machine, by the names of Debian's packages: ${packages[*]}"
     if [ "$(id -u)" -ne 0 ]; then
-        fail "Missing on this machine. As root, run:" "  apt-get install --no-install-recommends ${packages[*]}"
+        fail "Missing on this machine. As root, run:" "  apt-get update && apt-get install --no-install-recommends ${packages[*]}"
     fi
 
     say "Installing ${packages[*]}"
@@ -52,14 +54,14 @@ need() {
     mkdir -p "${no_cluster%/*}"
     echo 'create_main_cluster = false' >"$no_cluster"
     export DEBIAN_FRONTEND=noninteractive
-    { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${packages[@]}"; } </dev/null >&2 \
-        || fail "apt-get could not install ${packages[*]}; its messages are above."
+    local code=0
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${packages[@]}"; } </dev/null >&2 || code=$?
     rm -f "$no_cluster"
+    [ "$code" -eq 0 ] || fail "apt-get could not install ${packages[*]}; its messages are above."
 }
 
 # The crates of Cargo.lock, for this kind of machine. Once they are here, cargo stays off the network.
 crates() {
-    command -v cargo >/dev/null || fail "Rust is missing (cargo). Install it with rustup, https://rustup.rs, and start again."
     local host
     host=$(rustc -vV | sed -n 's/^host: //p')
     if ! cargo fetch --locked --offline --target "$host" >/dev/null 2>&1; then

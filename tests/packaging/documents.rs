@@ -17,7 +17,7 @@ fn blocks(document: &str, language: &str) -> Vec<String> {
     while let Some(line) = lines.next() {
         if line.trim() == format!("```{language}") {
             let block = lines.by_ref().take_while(|line| line.trim() != "```");
-            found.push(block.map(|line| format!("{}\n", line.trim_start())).collect());
+            found.push(block.flat_map(|line| [line.trim_start(), "\n"]).collect());
         }
     }
     found

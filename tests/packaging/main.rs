@@ -41,13 +41,16 @@ pub(crate) async fn connect(server: &TemporaryPostgres, user: &str, database: &s
     client
 }
 
-/// A server with the database `progressor_db` and its owner `progressor`, and the owner's session.
+/// A server with the database `progressor_db`, and the session of the role `progressor`, which owns tables in it.
 pub(crate) async fn progressor_database() -> (TemporaryPostgres, Client) {
     let server = TemporaryPostgres::start(&Options::default()).expect("start");
     let superuser = connect(&server, SUPERUSER, "postgres").await;
-    for statement in ["CREATE ROLE progressor LOGIN", "CREATE DATABASE progressor_db OWNER progressor"] {
+    for statement in ["CREATE ROLE progressor LOGIN", "CREATE DATABASE progressor_db"] {
         superuser.batch_execute(statement).await.unwrap();
     }
+    // It owns its tables and no more.
+    let superuser = connect(&server, SUPERUSER, "progressor_db").await;
+    superuser.batch_execute("GRANT CREATE ON SCHEMA public TO progressor").await.unwrap();
     let owner = connect(&server, "progressor", "progressor_db").await;
     (server, owner)
 }
