@@ -5,7 +5,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 /// What a record costs beside its key and value: librdkafka's message (about 196 bytes, measured), our record of it, the
@@ -14,6 +14,9 @@ pub const RECORD_OVERHEAD: usize = 320;
 
 /// Smallest piece that a slot borrows.
 const PIECE: usize = 64 * 1024;
+
+/// A larger budget is taken as this: half of what an account can count.
+const MOST: usize = 1 << 39;
 
 /// What the slots may borrow, together.
 #[derive(Debug)]
@@ -26,6 +29,7 @@ impl Pool {
     /// Half of the budget is reserved, in equal parts; the other half can be borrowed.
     #[must_use]
     pub fn new(budget: usize, slots: usize) -> Arc<Self> {
+        let budget = budget.min(MOST);
         let reserve = budget / 2 / slots.max(1);
         let free = budget.saturating_sub(reserve * slots);
         Arc::new(Self { reserve, free: AtomicUsize::new(free) })
@@ -36,76 +40,108 @@ impl Pool {
     }
 }
 
-/// One slot's share.
+/// One slot's share. What is used and what is borrowed change together, in one word: otherwise what is given back while the
+/// reader charges could be used twice.
 #[derive(Debug)]
 pub struct Account {
     pool: Arc<Pool>,
-    used: AtomicUsize,
-    borrowed: AtomicUsize,
+    share: AtomicU64,
+}
+
+/// What is used and borrowed at one moment: bytes in the lower 40 bits, borrowed pieces in the others.
+#[derive(Clone, Copy)]
+struct Share(u64);
+
+impl Share {
+    const USED: u64 = (1 << 40) - 1;
+    const ONE_PIECE: u64 = 1 << 40;
+
+    #[allow(clippy::cast_possible_truncation, reason = "counted from usize")]
+    const fn used(self) -> usize {
+        (self.0 & Self::USED) as usize
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "counted from usize")]
+    const fn borrowed(self) -> usize {
+        (self.0 >> 40) as usize * PIECE
+    }
 }
 
 impl Account {
     /// The account of one of the pool's slots.
     #[must_use]
     pub const fn new(pool: Arc<Pool>) -> Self {
-        Self { pool, used: AtomicUsize::new(0), borrowed: AtomicUsize::new(0) }
+        Self { pool, share: AtomicU64::new(0) }
+    }
+
+    fn share(&self) -> Share {
+        Share(self.share.load(Ordering::Acquire))
+    }
+
+    fn limit_of(&self, share: Share) -> usize {
+        self.pool.reserve + share.borrowed()
     }
 
     /// Bytes in use.
     #[must_use]
     pub fn used(&self) -> usize {
-        self.used.load(Ordering::Acquire)
+        self.share().used()
     }
 
     /// Bytes that it may use now.
     #[must_use]
     pub fn limit(&self) -> usize {
-        self.pool.reserve + self.borrowed.load(Ordering::Acquire)
+        self.limit_of(self.share())
     }
 
     /// Whether one more record may be made, whatever its size: the limit is passed by at most one record.
     /// Borrows when its own share is used up and `may_borrow`.
     #[must_use]
     pub fn has_room(&self, may_borrow: bool) -> bool {
-        if self.used() < self.limit() {
+        let full = |share: Share| share.used() >= self.limit_of(share);
+        if !full(self.share()) {
             return true;
         }
-        if may_borrow && self.pool.take(PIECE) {
-            self.borrowed.fetch_add(PIECE, Ordering::AcqRel);
-            return self.used() < self.limit();
+        if !may_borrow || !self.pool.take(PIECE) {
+            return false;
         }
-        false
+        let borrow = |word| full(Share(word)).then(|| word + Share::ONE_PIECE);
+        if self.share.try_update(Ordering::AcqRel, Ordering::Acquire, borrow).is_err() {
+            // Something was released meanwhile.
+            self.pool.free.fetch_add(PIECE, Ordering::AcqRel);
+        }
+        !full(self.share())
     }
 
     /// Charges a record.
     pub fn charge(&self, bytes: usize) {
-        self.used.fetch_add(bytes, Ordering::AcqRel);
+        self.share.fetch_add(bytes as u64, Ordering::AcqRel);
     }
 
-    /// Gives a record's bytes back. Returns whether this is a moment to wake a reader that waits: half of the limit is free
-    /// again, or nothing is left in use.
+    /// Gives a record's bytes back; with the last ones, what was borrowed. Returns whether this is a moment to wake a reader that
+    /// waits: half of the limit is free again, or nothing is left in use.
     pub fn release(&self, bytes: usize) -> bool {
-        let before = self.used.fetch_sub(bytes, Ordering::AcqRel);
-        debug_assert!(before >= bytes, "more credit given back than was taken");
-        let after = before.saturating_sub(bytes);
-        if after == 0 {
-            self.give_back();
+        let after = |share: Share| {
+            debug_assert!(share.used() >= bytes, "more credit given back than was taken");
+            share.used().saturating_sub(bytes)
+        };
+        let settle = |word| match after(Share(word)) as u64 {
+            0 => 0,
+            used => word & !Share::USED | used,
+        };
+        let before = Share(self.share.update(Ordering::AcqRel, Ordering::Acquire, settle));
+        if after(before) == 0 {
+            self.pool.free.fetch_add(before.borrowed(), Ordering::AcqRel);
             return true;
         }
-        let half = self.limit() / 2;
-        before > half && after <= half
-    }
-
-    /// Nothing is in use: what was borrowed goes back.
-    fn give_back(&self) {
-        let borrowed = self.borrowed.swap(0, Ordering::AcqRel);
-        self.pool.free.fetch_add(borrowed, Ordering::AcqRel);
+        let half = self.limit_of(before) / 2;
+        before.used() > half && after(before) <= half
     }
 }
 
 impl Drop for Account {
     fn drop(&mut self) {
-        self.give_back();
+        self.pool.free.fetch_add(self.share().borrowed(), Ordering::AcqRel);
     }
 }
 
