@@ -46,6 +46,7 @@ pub struct Batch {
 
 impl Batch {
     /// Appends a record whose key and value are written by `write`, which returns the key's length. Returns the bytes of both.
+    /// If `write` fails, nothing is appended.
     pub(super) fn append(
         &mut self,
         token: Token,
@@ -53,7 +54,13 @@ impl Batch {
         write: impl FnOnce(&mut Vec<u8>) -> Result<usize, InvalidRow>,
     ) -> Result<usize, InvalidRow> {
         let start = self.bytes.len();
-        let key = write(&mut self.bytes)?;
+        let key = match write(&mut self.bytes) {
+            Ok(key) => key,
+            Err(row) => {
+                self.bytes.truncate(start);
+                return Err(row);
+            }
+        };
         if self.transactions.last() != Some(&position.transaction) {
             self.transactions.push(position.transaction);
         }
