@@ -203,7 +203,7 @@ impl SlotShared {
     /// The server's history is taken as it is now.
     pub(super) fn forget_history(&self) {
         *self.known() = Known::default();
-        self.ledger().commits_mut().forget_from(Lsn::ZERO);
+        self.ledger().forget();
     }
 
     /// The topics are taken as they are now.
@@ -254,6 +254,10 @@ impl SlotShared {
     /// Whether records are to be sent one at a time now.
     pub(super) fn alone(&self) -> bool {
         let until = self.alone_until.get();
+        if self.status.confirmed.get() > until {
+            // For good, although a slot that falls back has its confirmed position there again.
+            self.alone_until.set(Lsn::ZERO);
+        }
         until != Lsn::ZERO && self.status.confirmed.get() <= until
     }
 }

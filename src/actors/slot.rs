@@ -34,6 +34,11 @@ pub(super) enum SlotMessage {
     Streaming {
         session: u64,
     },
+    /// The session has stopped reading before this.
+    Halting {
+        session: u64,
+        trouble: Trouble,
+    },
     /// The session has ended.
     Ended {
         session: u64,
@@ -131,11 +136,12 @@ impl Actor for SlotActor {
         let input = match message {
             SlotMessage::Start => Input::Start,
             SlotMessage::Streaming { session } if state.is_current(session) => Input::Streaming,
+            SlotMessage::Halting { session, trouble } if state.is_current(session) => Input::Halting(trouble),
             SlotMessage::Ended { session, ended } if state.is_current(session) => {
                 state.session = None;
                 Input::Ended(ended)
             }
-            SlotMessage::Streaming { .. } | SlotMessage::Ended { .. } => return Ok(()),
+            SlotMessage::Streaming { .. } | SlotMessage::Halting { .. } | SlotMessage::Ended { .. } => return Ok(()),
             SlotMessage::Panicked(what) => return Err(format!("the session panicked: {what}").into()),
             SlotMessage::SendFailed(trouble) => state.send_failed(trouble),
             SlotMessage::Settled => Input::Settled,
@@ -194,7 +200,10 @@ impl SlotState {
     }
 
     fn handle(&mut self, myself: &ActorRef<SlotMessage>, input: Input) {
-        let news = matches!(input, Input::Ended(Ended::Failed(_)) | Input::SendFailed { .. } | Input::ServerStopping);
+        let news = matches!(
+            input,
+            Input::Halting(_) | Input::Ended(Ended::Failed(_)) | Input::SendFailed { .. } | Input::ServerStopping
+        );
         for effect in self.machine.handle(input) {
             self.carry_out(myself, effect);
         }

@@ -1,5 +1,6 @@
 //! Whether the server's history is still the one this process has acknowledged.
 
+use super::ledger::Ledger;
 use crate::change::{Class, Lsn, Trouble};
 
 /// What this process knows of a slot from its earlier sessions.
@@ -73,6 +74,32 @@ impl Known {
             Some(fork) if fork < self.confirmed => Ok(Continuation::Lost { from: fork, to: self.confirmed }),
             Some(fork) => Ok(Continuation::Forked(fork)),
         }
+    }
+
+    /// Holds what a server says against what is known, and forgets what is not in its history any more.
+    ///
+    /// # Errors
+    /// As [`Self::compare`].
+    pub fn follow(&mut self, slot: &str, server: &Server, ledger: &mut Ledger) -> Result<Continuation, Trouble> {
+        self.confirmed = self.confirmed.max(ledger.position());
+        let continuation = self.compare(slot, server)?;
+        match continuation {
+            Continuation::Same => {}
+            Continuation::Forked(fork) => ledger.cut(fork),
+            Continuation::Lost { from, .. } => {
+                ledger.cut(from);
+                self.confirmed = from;
+                self.acknowledged = self.acknowledged.min(from);
+            }
+        }
+        Ok(continuation)
+    }
+
+    /// A position is about to be acknowledged, or is acknowledged already. To be said before: one that the server might have seen
+    /// must not look foreign later.
+    pub fn acknowledging(&mut self, position: Lsn) {
+        self.acknowledged = self.acknowledged.max(position);
+        self.confirmed = self.confirmed.max(position);
     }
 
     /// Holds the position at which the slot starts against what was acknowledged.

@@ -32,6 +32,15 @@ pub enum Op {
     },
 }
 
+/// Time without a confirmation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Of the oldest transaction with unconfirmed messages.
+    pub oldest: Duration,
+    /// Of anything.
+    pub any: Duration,
+}
+
 #[derive(Debug)]
 struct Entry {
     transaction: Transaction,
@@ -48,6 +57,8 @@ pub struct Ledger {
     first: u64,
     entries: VecDeque<Entry>,
     position: Lsn,
+    /// When a message of this stream was last confirmed.
+    confirmed_at: Duration,
     commits: Commits,
 }
 
@@ -55,7 +66,13 @@ impl Ledger {
     /// An empty ledger that remembers this many confirmed transactions.
     #[must_use]
     pub fn new(remembered: usize) -> Self {
-        Self { first: 0, entries: VecDeque::new(), position: Lsn::ZERO, commits: Commits::new(remembered) }
+        Self {
+            first: 0,
+            entries: VecDeque::new(),
+            position: Lsn::ZERO,
+            confirmed_at: Duration::ZERO,
+            commits: Commits::new(remembered),
+        }
     }
 
     /// A stream begins at this position. What an earlier stream left open is forgotten: it comes again.
@@ -63,8 +80,18 @@ impl Ledger {
     pub fn restart(&mut self, position: Lsn) -> u64 {
         self.first += self.entries.len() as u64;
         self.entries.clear();
+        if position > self.position {
+            // What lies between did not pass here.
+            self.commits.begin(position);
+        }
         self.position = position;
         self.first
+    }
+
+    /// What was confirmed from this position on is not in the server's history any more.
+    pub fn cut(&mut self, position: Lsn) {
+        self.restart(self.position.min(position));
+        self.commits.forget_from(position);
     }
 
     /// Takes what the stream brought. Must come before the messages are handed over.
@@ -105,6 +132,7 @@ impl Ledger {
         debug_assert!(entry.pending > 0, "more confirmations than messages");
         entry.pending = entry.pending.saturating_sub(1);
         entry.moved = now;
+        self.confirmed_at = now;
         self.settle(done)
     }
 
@@ -147,9 +175,10 @@ impl Ledger {
 
     /// How long the oldest transaction with unconfirmed messages has seen no confirmation; `None` if none waits.
     #[must_use]
-    pub fn waiting(&self, now: Duration) -> Option<Duration> {
+    pub fn waiting(&self, now: Duration) -> Option<Waiting> {
         let entry = self.entries.iter().find(|entry| entry.pending > 0)?;
-        Some(now.saturating_sub(entry.moved))
+        let oldest = now.saturating_sub(entry.moved);
+        Some(Waiting { oldest, any: oldest.min(now.saturating_sub(self.confirmed_at)) })
     }
 
     /// When the oldest unconfirmed transaction was committed.
@@ -177,9 +206,9 @@ impl Ledger {
         &self.commits
     }
 
-    /// The confirmed transactions that are remembered, to be changed.
-    pub const fn commits_mut(&mut self) -> &mut Commits {
-        &mut self.commits
+    /// Forgets what was confirmed: the server's history is taken as it is from the next stream on.
+    pub fn forget(&mut self) {
+        self.cut(Lsn::ZERO);
     }
 }
 
@@ -284,13 +313,14 @@ mod tests {
         let seconds = Duration::from_secs;
         let mut ledger = Ledger::new(8);
         ledger.restart(Lsn::new(5));
-        assert_eq!(ledger.waiting(seconds(9)), None);
+        let waiting = |ledger: &Ledger, now| ledger.waiting(seconds(now)).map(|w| (w.oldest, w.any));
+        assert_eq!(waiting(&ledger, 9), None);
         ledger.apply(Op::Messages { sequence: 0, transaction: transaction(10), count: 3 }, seconds(1));
         ledger.apply(Op::Messages { sequence: 1, transaction: transaction(20), count: 1 }, seconds(2));
-        assert_eq!(ledger.waiting(seconds(9)), Some(seconds(8)));
+        assert_eq!(waiting(&ledger, 9), Some((seconds(8), seconds(8))));
         confirm(&mut ledger, 1, seconds(9));
-        assert_eq!(ledger.waiting(seconds(9)), Some(seconds(8)), "progress of another does not hide it");
-        confirm(&mut ledger, 0, seconds(9));
-        assert_eq!(ledger.waiting(seconds(10)), Some(seconds(1)));
+        assert_eq!(waiting(&ledger, 10), Some((seconds(9), seconds(1))), "progress of another does not hide it");
+        confirm(&mut ledger, 0, seconds(11));
+        assert_eq!(waiting(&ledger, 13), Some((seconds(2), seconds(2))));
     }
 }

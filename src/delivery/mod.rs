@@ -4,7 +4,9 @@
 
 mod credit;
 mod history;
+mod intake;
 mod ledger;
+mod mode;
 mod policy;
 mod replay;
 mod restart;
@@ -12,8 +14,10 @@ mod slot;
 
 pub use credit::{Account, Pool, RECORD_OVERHEAD};
 pub use history::{Continuation, Known, Server};
-pub use ledger::{Ledger, Op};
+pub use intake::{Fault, Intake};
+pub use ledger::{Ledger, Op, Waiting};
+pub use mode::Mode;
 pub use policy::{Disposition, Flow, Phase, disposition, flow};
 pub use replay::{Commits, Judgement, Replay};
 pub use restart::{Intensity, Restart};
-pub use slot::{Effect, Ended, Input, RetryTimes, SlotMachine, State};
+pub use slot::{Effect, Ended, Input, RetryTimes, SlotMachine, State, Then};

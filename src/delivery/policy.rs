@@ -1,8 +1,6 @@
 //! What follows from a trouble: the one table.
 
-use std::time::Duration;
-
-use super::slot::RetryTimes;
+use super::{ledger::Waiting, slot::RetryTimes};
 use crate::change::Class;
 
 /// When a trouble shows.
@@ -72,16 +70,22 @@ pub enum Flow {
 
 /// What follows from the time without a confirmation.
 #[must_use]
-pub fn flow(waiting: Option<Duration>, times: &RetryTimes) -> Flow {
+pub fn flow(waiting: Option<Waiting>, times: &RetryTimes) -> Flow {
+    let further = times.resend_timeout.saturating_mul(times.max_retries);
     match waiting {
-        Some(waiting) if waiting >= times.send_timeout + times.resend_timeout * times.max_retries => Flow::Close,
-        Some(waiting) if waiting >= times.send_timeout => Flow::Pause,
+        // A Kafka that is only slow confirms something: nobody is helped if its slot reconnects.
+        Some(Waiting { oldest, any }) if oldest >= times.send_timeout.saturating_add(further) && any >= further => {
+            Flow::Close
+        }
+        Some(Waiting { oldest, .. }) if oldest >= times.send_timeout => Flow::Pause,
         Some(_) | None => Flow::Read,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -92,9 +96,11 @@ mod tests {
             reconnect_timeout: Duration::from_secs(5),
             send_timeout: Duration::from_secs(30),
         };
-        let after = |seconds| flow(Some(Duration::from_secs(seconds)), &times);
+        let seconds = Duration::from_secs;
+        let after = |oldest, any| flow(Some(Waiting { oldest: seconds(oldest), any: seconds(any) }), &times);
         assert_eq!(flow(None, &times), Flow::Read);
-        assert_eq!([after(29), after(30), after(38), after(39)], [Flow::Read, Flow::Pause, Flow::Pause, Flow::Close]);
+        assert_eq!([after(29, 29), after(30, 30), after(38, 38)], [Flow::Read, Flow::Pause, Flow::Pause]);
+        assert_eq!([after(39, 39), after(39, 9), after(39, 8)], [Flow::Close, Flow::Close, Flow::Pause]);
     }
 
     #[test]

@@ -16,15 +16,21 @@ type Commit = (Lsn, u32);
 pub struct Commits {
     ring: VecDeque<Commit>,
     capacity: usize,
-    /// Whether older ones have been dropped.
-    overflowed: bool,
+    /// From here to the last one it is complete: what is older was confirmed before this process began, or has been dropped.
+    since: Lsn,
 }
 
 impl Commits {
     /// A ring of this capacity.
     #[must_use]
     pub const fn new(capacity: usize) -> Self {
-        Self { ring: VecDeque::new(), capacity, overflowed: false }
+        Self { ring: VecDeque::new(), capacity, since: Lsn::ZERO }
+    }
+
+    /// Nothing is known of what comes before this position.
+    pub fn begin(&mut self, position: Lsn) {
+        self.ring.clear();
+        self.since = position;
     }
 
     /// Remembers a confirmed transaction. One that came again takes the place of itself.
@@ -32,9 +38,10 @@ impl Commits {
         while self.ring.back().is_some_and(|(lsn, _)| *lsn >= transaction.commit_lsn) {
             self.ring.pop_back();
         }
-        if self.ring.len() == self.capacity {
-            self.ring.pop_front();
-            self.overflowed = true;
+        if self.ring.len() == self.capacity
+            && let Some((dropped, _)) = self.ring.pop_front()
+        {
+            self.since = self.since.max(Lsn::new(dropped.get() + 1));
         }
         self.ring.push_back((transaction.commit_lsn, transaction.xid));
     }
@@ -57,11 +64,7 @@ impl Commits {
     #[must_use]
     pub fn replay(&self, slot: Lsn) -> Replay {
         let place = self.ring.partition_point(|(lsn, _)| *lsn < slot);
-        Replay {
-            expected: self.ring.range(place..).copied().collect(),
-            older_unknown: place == 0 && self.overflowed,
-            again: false,
-        }
+        Replay { expected: self.ring.range(place..).copied().collect(), since: self.since, again: false }
     }
 }
 
@@ -87,7 +90,7 @@ pub enum Judgement {
 #[derive(Debug, Default)]
 pub struct Replay {
     expected: VecDeque<Commit>,
-    older_unknown: bool,
+    since: Lsn,
     again: bool,
 }
 
@@ -99,17 +102,22 @@ impl Replay {
         let Some(&(commit_lsn, xid)) = self.expected.front() else { return Judgement::Deliver };
         if transaction.commit_lsn == commit_lsn && transaction.xid == xid {
             self.expected.pop_front();
-            self.older_unknown = false;
             return if self.again { Judgement::Deliver } else { Judgement::Skip };
         }
         if transaction.commit_lsn < commit_lsn {
-            if self.older_unknown {
+            if transaction.commit_lsn < self.since {
                 self.again = true;
                 return Judgement::Deliver;
             }
             return Judgement::Unexpected;
         }
         Judgement::Contradiction { commit_lsn, xid }
+    }
+
+    /// A confirmed transaction that should have come before this position.
+    #[must_use]
+    pub fn missing_before(&self, position: Lsn) -> Option<(Lsn, u32)> {
+        self.expected.front().filter(|(commit_lsn, _)| *commit_lsn < position).copied()
     }
 
     /// Whether confirmed transactions are still expected.

@@ -85,6 +85,8 @@ pub enum Input {
     Start,
     /// The session's stream runs.
     Streaming,
+    /// The session has stopped reading before this, and ends once the commits before it are confirmed.
+    Halting(Trouble),
     /// The session has ended.
     Ended(Ended),
     /// Kafka did not take a message, or a topic is not what it was. `progressed`: something was confirmed in this session.
@@ -184,20 +186,13 @@ impl SlotMachine {
                 }
                 vec![]
             }
+            Input::Halting(trouble) => {
+                self.halting(trouble);
+                vec![]
+            }
             Input::Ended(ended) => self.ended(ended),
             Input::SendFailed { trouble, progressed } => self.send_failed(trouble, progressed),
-            Input::ServerStopping => match self.state {
-                State::Streaming => {
-                    self.last_error = Some(Trouble::new(
-                        Class::PostgresUnavailable,
-                        "the server is shutting down",
-                        "nothing to do: the slot reconnects when the server is back",
-                    ));
-                    self.state = State::Closing(Then::Reconnect(self.times.reconnect_timeout));
-                    vec![Effect::Drain { bound: Some(SHUTDOWN_OF_SERVER) }]
-                }
-                _ => vec![],
-            },
+            Input::ServerStopping => self.server_stopping(),
             Input::Settled => self.waited(|settled, _| *settled = true),
             Input::Timer(generation) if generation == self.generation => self.waited(|_, due| *due = true),
             Input::Timer(_) => vec![],
@@ -287,8 +282,19 @@ impl SlotMachine {
     }
 
     fn send_failed(&mut self, trouble: Trouble, progressed: bool) -> Vec<Effect> {
+        let halts = disposition(trouble.class, Phase::Running) == Disposition::Halt;
         match self.state {
             State::Connecting | State::Streaming => {}
+            // The producer has failed before, and then the record at fault was found.
+            State::Closing(Then::Reconnect(_)) if halts => {
+                self.last_error = Some(trouble);
+                self.state = State::Closing(Then::Halt);
+                return vec![];
+            }
+            State::Waiting { .. } if halts => {
+                self.last_error = Some(trouble);
+                return self.halt();
+            }
             // Whoever settles finds the broken producer; a draining session sees it itself.
             State::Idle
             | State::Closing(_)
@@ -297,19 +303,44 @@ impl SlotMachine {
             | State::Draining
             | State::Stopped => return vec![],
         }
-        let disposition = disposition(trouble.class, Phase::Running);
         self.last_error = Some(trouble.clone());
-        match disposition {
-            Disposition::Halt => {
-                self.state = State::Closing(Then::Halt);
-                vec![Effect::Halt(trouble)]
-            }
-            Disposition::Wait | Disposition::Resend => {
-                let delay = self.resend_delay(progressed);
-                self.state = State::Closing(Then::Reconnect(delay));
-                vec![Effect::Abort]
-            }
+        if halts {
+            self.state = State::Closing(Then::Halt);
+            vec![Effect::Halt(trouble)]
+        } else {
+            let delay = self.resend_delay(progressed);
+            self.state = State::Closing(Then::Reconnect(delay));
+            vec![Effect::Abort]
         }
+    }
+
+    /// What follows is known from here on, whatever ends the session.
+    fn halting(&mut self, trouble: Trouble) {
+        match self.state {
+            State::Connecting | State::Streaming | State::Closing(Then::Reconnect(_)) => {
+                self.last_error = Some(trouble);
+                self.state = State::Closing(Then::Halt);
+            }
+            State::Closing(Then::Halt | Then::Stop) | State::Draining => self.last_error = Some(trouble),
+            State::Idle | State::Waiting { .. } | State::Halted | State::Stopped => {}
+        }
+    }
+
+    fn server_stopping(&mut self) -> Vec<Effect> {
+        match self.state {
+            State::Streaming => {
+                self.last_error = Some(Trouble::new(
+                    Class::PostgresUnavailable,
+                    "the server is shutting down",
+                    "nothing to do: the slot reconnects when the server is back",
+                ));
+                self.state = State::Closing(Then::Reconnect(self.times.reconnect_timeout));
+            }
+            // It must not hang on these either.
+            State::Closing(_) | State::Draining => {}
+            State::Idle | State::Connecting | State::Waiting { .. } | State::Halted | State::Stopped => return vec![],
+        }
+        vec![Effect::Drain { bound: Some(SHUTDOWN_OF_SERVER) }]
     }
 
     fn drain(&mut self) -> Vec<Effect> {

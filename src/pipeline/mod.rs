@@ -149,6 +149,15 @@ impl Pipeline {
         }
     }
 
+    /// Whether a change would become a message, or should and cannot.
+    #[must_use]
+    pub fn is_message(&self, relation: u32, change: &Change<'_>) -> bool {
+        match self.relations.get(&relation) {
+            Some(Bound::Ours { table, .. }) => !matches!(table.interpret(change), Ok(None)),
+            Some(Bound::Foreign) | None => false,
+        }
+    }
+
     /// The name of a namespace's table.
     #[must_use]
     pub fn table(&self, relation: u32) -> Option<&str> {

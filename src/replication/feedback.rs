@@ -45,22 +45,30 @@ pub struct Feedback {
 }
 
 impl Feedback {
-    /// Begins where everything before `start` is already acknowledged: the slot's confirmed LSN or a later start of the stream, never 0/0.
+    /// A stream that has not begun: until it has, its statuses say 0/0, which PostgreSQL ignores.
     /// `wal_sender_timeout` is the server's setting for this session; `None` or zero if it is off.
     #[must_use]
-    pub fn new(start: Lsn, wal_sender_timeout: Option<Duration>, now: Duration) -> Self {
+    pub fn new(wal_sender_timeout: Option<Duration>, now: Duration) -> Self {
         let timeout = wal_sender_timeout.filter(|timeout| !timeout.is_zero());
         Self {
             timeout,
             interval: timeout.map_or(LONGEST_INTERVAL, |timeout| LONGEST_INTERVAL.min(timeout / 3)),
-            received: start,
-            acknowledged: start,
-            reported: start,
+            received: Lsn::ZERO,
+            acknowledged: Lsn::ZERO,
+            reported: Lsn::ZERO,
             sent_at: now,
             heard_at: Some(now),
             owed: false,
             asked_at: None,
         }
+    }
+
+    /// The stream begins at the slot's confirmed LSN, before which everything is acknowledged. What was said of an earlier stream does
+    /// not count: its positions may lie in another history.
+    pub const fn begin(&mut self, start: Lsn) {
+        self.received = start;
+        self.acknowledged = start;
+        self.reported = start;
     }
 
     /// Bytes have arrived, be it part of a message.
@@ -177,7 +185,13 @@ mod tests {
 
     /// A stream with a timeout of 60 s that begins at 0 ms.
     fn feedback() -> Feedback {
-        Feedback::new(START, Some(ms(60_000)), ms(0))
+        begun(Some(60_000), 0)
+    }
+
+    fn begun(timeout: Option<u64>, now: u64) -> Feedback {
+        let mut feedback = Feedback::new(timeout.map(ms), ms(now));
+        feedback.begin(START);
+        feedback
     }
 
     fn flushed(feedback: &mut Feedback, at: u64) -> Option<Lsn> {
@@ -195,7 +209,7 @@ mod tests {
             (Some(0), 10_000),
         ];
         for (timeout, interval) in cases {
-            let mut feedback = Feedback::new(START, timeout.map(ms), ms(5));
+            let mut feedback = begun(timeout, 5);
             assert_eq!(feedback.next_due(), ms(5 + interval), "{timeout:?}");
             assert_eq!(feedback.due(ms(4 + interval)), Ok(None), "{timeout:?}");
             let first = feedback.due(ms(5 + interval)).unwrap().expect("due");
@@ -255,6 +269,17 @@ mod tests {
     }
 
     #[test]
+    fn nothing_of_an_earlier_stream_is_acknowledged() {
+        let mut feedback = Feedback::new(Some(ms(60_000)), ms(0));
+        feedback.acknowledged(lsn(9_000));
+        let status = StatusUpdate { write: Lsn::ZERO, flush: Lsn::ZERO, reply_requested: false };
+        assert_eq!(feedback.due(ms(10_000)), Ok(Some(status)));
+        feedback.begin(START);
+        feedback.received(lsn(5_000));
+        assert_eq!(feedback.status(ms(10_001)).flush, START);
+    }
+
+    #[test]
     fn a_silent_server_is_asked_at_half_and_given_up_at_the_whole_timeout() {
         let mut feedback = feedback();
         for at in [10_000, 20_000] {
@@ -301,7 +326,7 @@ mod tests {
         assert!(!paused.due(ms(429_999)).unwrap().expect("regular").reply_requested);
         assert!(paused.due(ms(430_000)).unwrap().expect("half").reply_requested);
 
-        let mut endless = Feedback::new(START, None, ms(0));
+        let mut endless = begun(None, 0);
         for at in (10_000..900_000).step_by(10_000) {
             assert!(!endless.due(ms(at)).unwrap().expect("regular").reply_requested);
         }

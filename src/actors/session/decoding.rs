@@ -5,29 +5,17 @@ use std::sync::Arc;
 use crate::{
     actors::{parcel::Parcel, shared::SlotShared},
     change::{Class, Lsn, Transaction, Trouble},
-    delivery::{Judgement, Op, Replay},
+    delivery::{Fault, Intake, Judgement},
     pgoutput::{self, Message},
     pipeline::{Announced, Batch, Pipeline},
 };
-
-/// The transaction that is open.
-struct Open {
-    transaction: Transaction,
-    judgement: Judgement,
-    /// Messages since the last hand-over.
-    fresh: u32,
-    /// Whether it has any message.
-    messages: bool,
-}
 
 /// Decodes one session's messages.
 pub(super) struct Decoding {
     shared: Arc<SlotShared>,
     pipeline: Pipeline,
-    replay: Replay,
-    open: Option<Open>,
-    next_sequence: u64,
-    ops: Vec<Op>,
+    /// Since the stream has begun.
+    intake: Option<Intake>,
     charged: Charged,
 }
 
@@ -50,125 +38,91 @@ impl Decoding {
         Self {
             shared: Arc::clone(shared),
             pipeline,
-            replay: Replay::default(),
-            open: None,
-            next_sequence: 0,
-            ops: Vec::new(),
+            intake: None,
             charged: Charged { shared: Arc::clone(shared), bytes: 0 },
         }
     }
 
     /// The stream begins at the slot's confirmed position.
     pub(super) fn begin_at(&mut self, position: Lsn) {
-        let mut ledger = self.shared.ledger();
-        self.next_sequence = ledger.restart(position);
-        self.replay = ledger.commits().replay(position);
+        self.intake = Some(Intake::begin_at(position, &mut self.shared.ledger()));
+    }
+
+    /// Whether the stream has begun.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.intake.is_some()
     }
 
     /// Whether a transaction is open of which messages exist.
     pub(super) fn is_inside(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.messages)
+        self.intake.as_ref().is_some_and(Intake::is_inside)
     }
 
     /// A keepalive: everything before it has been sent.
-    pub(super) fn keepalive(&mut self, wal_end: Lsn) {
-        if self.open.is_none() {
-            self.passed(wal_end);
-        }
-    }
-
-    fn passed(&mut self, lsn: Lsn) {
-        if let Some(Op::Passed { lsn: last }) = self.ops.last_mut() {
-            *last = lsn.max(*last);
-        } else {
-            self.ops.push(Op::Passed { lsn });
+    pub(super) fn keepalive(&mut self, wal_end: Lsn) -> Result<(), Trouble> {
+        match &mut self.intake {
+            Some(intake) => intake.keepalive(wal_end).map_err(|fault| self.fault(wal_end, fault)),
+            None => Ok(()),
         }
     }
 
     /// Takes one message. Returns the end of a transaction, if it was one.
     pub(super) fn message(&mut self, lsn: Lsn, payload: &[u8]) -> Result<Option<Lsn>, Trouble> {
-        match pgoutput::decode(payload).map_err(|error| self.undecodable(lsn, &error))? {
-            Message::Begin(transaction) => self.begin(transaction)?,
-            Message::Change { relation, change } => {
-                let Some(open) = self.open.as_mut() else {
-                    return Err(self.misplaced(lsn, "a change"));
-                };
-                if open.judgement == Judgement::Skip {
-                    return Ok(None);
-                }
-                let made = self.pipeline.change(lsn, relation, &change, self.next_sequence);
-                if let Some((namespace, bytes)) = made? {
-                    if open.judgement == Judgement::Unexpected {
-                        return Err(unexpected(&self.shared.slot.name, &open.transaction));
-                    }
-                    open.fresh += 1;
-                    open.messages = true;
+        let message = pgoutput::decode(payload).map_err(|error| self.undecodable(lsn, &error))?;
+        let Some(intake) = &mut self.intake else {
+            return Err(self.undecodable(lsn, &"it comes before the keepalive that begins a stream"));
+        };
+        let taken = match message {
+            Message::Begin(transaction) => {
+                self.pipeline.begin(transaction);
+                intake.begin(transaction)
+            }
+            Message::Change { relation, change } => match intake.change() {
+                Ok(Judgement::Deliver) => {
+                    let Some((namespace, bytes)) = self.pipeline.change(lsn, relation, &change, intake.sequence())?
+                    else {
+                        return Ok(None);
+                    };
                     let cost = self.shared.cost(namespace, bytes);
                     self.shared.account.charge(cost);
                     self.charged.bytes += cost;
+                    intake.message()
                 }
-            }
-            Message::Commit { end_lsn, .. } => {
-                let Some(open) = self.open.take() else {
-                    return Err(self.misplaced(lsn, "a commit"));
+                Ok(Judgement::Unexpected) if self.pipeline.is_message(relation, &change) => intake.message(),
+                Ok(Judgement::Unexpected | Judgement::Skip | Judgement::Contradiction { .. }) => Ok(()),
+                Err(fault) => Err(fault),
+            },
+            Message::Commit { commit_lsn, end_lsn, .. } => {
+                return match intake.commit(commit_lsn, end_lsn) {
+                    Ok(()) => Ok(Some(end_lsn)),
+                    Err(fault) => Err(self.fault(lsn, fault)),
                 };
-                self.push_fresh(&open);
-                if open.messages {
-                    self.ops.push(Op::Commit { end_lsn });
-                    self.next_sequence += 1;
-                } else {
-                    self.passed(end_lsn);
-                }
-                return Ok(Some(end_lsn));
             }
             Message::Relation(relation) => {
                 if self.pipeline.relation(&relation)? == Announced::Foreign {
                     self.log_ignored(&format!("table \"{}\".\"{}\"", relation.schema, relation.name));
                 }
+                Ok(())
             }
             Message::Truncate { relations, .. } => {
                 for oid in relations.oids() {
                     let table = self.pipeline.table(oid).unwrap_or("of another owner");
                     self.log_ignored(&format!("TRUNCATE of table \"{table}\""));
                 }
+                Ok(())
             }
-            Message::Origin { .. } | Message::Type { .. } | Message::LogicalMessage { .. } => {}
-        }
-        Ok(None)
+            Message::Origin { .. } | Message::Type { .. } | Message::LogicalMessage { .. } => Ok(()),
+        };
+        taken.map(|()| None).map_err(|fault| self.fault(lsn, fault))
     }
 
-    fn begin(&mut self, transaction: Transaction) -> Result<(), Trouble> {
-        let judgement = self.replay.judge(&transaction);
-        if let Judgement::Contradiction { commit_lsn, xid } = judgement {
-            return Err(contradiction(&self.shared.slot.name, &transaction, commit_lsn, xid));
-        }
-        self.pipeline.begin(transaction);
-        self.open = Some(Open { transaction, judgement, fresh: 0, messages: false });
-        Ok(())
-    }
-
-    fn push_fresh(&mut self, open: &Open) {
-        if open.fresh > 0 {
-            let Open { transaction, fresh, .. } = *open;
-            self.ops.push(Op::Messages { sequence: self.next_sequence, transaction, count: fresh });
-        }
-    }
-
-    /// Enters what was decoded into the ledger and returns the parcels for the publishers: this order, because a confirmation
-    /// may come before the hand-over returns.
+    /// Enters what was decoded into the ledger and returns the parcels for the publishers, in this order.
     pub(super) fn hand_over(&mut self) -> Vec<(usize, Parcel)> {
-        if let Some(mut open) = self.open.take() {
-            self.push_fresh(&open);
-            open.fresh = 0;
-            self.open = Some(open);
-        }
-        if !self.ops.is_empty() {
-            let now = self.shared.now();
+        if let Some(intake) = &mut self.intake {
             let mut ledger = self.shared.ledger();
-            for op in self.ops.drain(..) {
-                ledger.apply(op, now);
+            if intake.enter(&mut ledger, self.shared.now()) {
+                self.shared.status.confirmed.set(ledger.position());
             }
-            self.shared.status.confirmed.set(ledger.position());
         }
         let (shared, charged) = (&self.shared, &mut self.charged);
         let parcels = self.pipeline.take().map(|(namespace, batch)| {
@@ -184,8 +138,19 @@ impl Decoding {
         tracing::info!(database, slot, "{what} means nothing to a namespace of this slot and is ignored");
     }
 
-    fn misplaced(&self, lsn: Lsn, what: &str) -> Trouble {
-        self.undecodable(lsn, &format!("{what} outside a transaction"))
+    fn fault(&self, lsn: Lsn, fault: Fault) -> Trouble {
+        let slot = &self.shared.slot.name;
+        match fault {
+            Fault::Misplaced(what) => self.undecodable(lsn, &what),
+            Fault::Unexpected(Transaction { xid, commit_lsn, .. }) => changed(format!(
+                "slot \"{slot}\": PostgreSQL sends transaction {xid} with commit LSN {commit_lsn} among transactions that \
+                 were confirmed already, but it was not there before"
+            )),
+            Fault::Missing { at, commit_lsn, xid } => changed(format!(
+                "slot \"{slot}\": PostgreSQL has come to LSN {at} without transaction {xid} with commit LSN {commit_lsn}, \
+                 which was confirmed already"
+            )),
+        }
     }
 
     fn undecodable(&self, lsn: Lsn, error: &dyn std::fmt::Display) -> Trouble {
@@ -201,27 +166,10 @@ fn cost(shared: &SlotShared, namespace: usize, batch: &Batch) -> usize {
     batch.bytes() + batch.len() * shared.cost(namespace, 0)
 }
 
-fn contradiction(slot: &str, transaction: &Transaction, commit_lsn: Lsn, xid: u32) -> Trouble {
+fn changed(what: String) -> Trouble {
     Trouble::new(
         Class::HistoryChanged,
-        format!(
-            "slot \"{slot}\": PostgreSQL sends transaction {} with commit LSN {} where transaction {xid} with commit LSN \
-             {commit_lsn} was confirmed already: its history is another one now",
-            transaction.xid, transaction.commit_lsn
-        ),
-        "find out what was done to the server (a restored backup?) and which rows Kafka has that it has not; then resume the \
-         slot to go on from where it stands",
-    )
-}
-
-fn unexpected(slot: &str, transaction: &Transaction) -> Trouble {
-    Trouble::new(
-        Class::HistoryChanged,
-        format!(
-            "slot \"{slot}\": PostgreSQL sends transaction {} with commit LSN {} among transactions that were confirmed \
-             already, but it was not there before: its history is another one now",
-            transaction.xid, transaction.commit_lsn
-        ),
+        format!("{what}: the server's history is another one now"),
         "find out what was done to the server (a restored backup?) and which rows Kafka has that it has not; then resume the \
          slot to go on from where it stands",
     )

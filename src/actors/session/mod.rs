@@ -65,7 +65,7 @@ impl Session {
             self.join_all().await?;
         }
         let stream = self.start(&prepared).await?;
-        let feedback = Feedback::new(prepared.confirmed_flush_lsn, prepared.wal_sender_timeout, shared.now());
+        let feedback = Feedback::new(prepared.wal_sender_timeout, shared.now());
         let (watch, events) = Watch::start(shared);
         Ok(Streaming {
             session: self.number,
@@ -149,6 +149,7 @@ impl Session {
             }
             tokio::time::sleep(watch::JOINS).await;
         };
+        shared.known().acknowledging(lsn);
         replication::advance(&sql, &shared.slot.name, lsn).await?;
         shared.joined(lsn);
         Ok(())
@@ -187,19 +188,13 @@ impl Session {
 
     fn compare(&self, server: &Server) -> Result<(), Trouble> {
         let shared = &self.shared;
-        let mut ledger = shared.ledger();
-        let mut known = shared.known();
-        known.confirmed = known.confirmed.max(ledger.position());
-        match known.compare(&shared.slot.name, server)? {
+        let continuation = shared.known().follow(&shared.slot.name, server, &mut shared.ledger())?;
+        match continuation {
             Continuation::Same => {}
             Continuation::Forked(fork) => {
-                ledger.commits_mut().forget_from(fork);
                 tracing::warn!(slot = shared.slot.name, timeline = server.timeline, %fork, "the server is on a later timeline");
             }
             Continuation::Lost { from, to } => {
-                ledger.commits_mut().forget_from(from);
-                known.confirmed = from;
-                known.acknowledged = known.acknowledged.min(from);
                 tracing::error!(
                     database = shared.database.name,
                     slot = shared.slot.name,

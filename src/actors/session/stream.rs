@@ -19,7 +19,7 @@ use super::{
 use crate::{
     actors::{publisher::PublisherMessage, shared::SlotShared, slot::SlotMessage},
     change::{Class, Lsn, PgTimestamp, Trouble},
-    delivery::{Disposition, Ended, Flow, Phase, disposition, flow},
+    delivery::{Disposition, Ended, Flow, Mode, Phase, Waiting, disposition, flow},
     replication::{self, Coalesce, CopyData, Feedback, Frame, ReplicationStream, StatusUpdate},
 };
 
@@ -29,18 +29,6 @@ const LOOK: Duration = Duration::from_millis(100);
 const NO_MORE_BORROWING: Duration = Duration::from_secs(1);
 /// How long the end of the stream may take once everything is acknowledged.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// What the stream is doing.
-enum Mode {
-    Reading,
-    /// Reads to the end of the open transaction, then waits for confirmations until the deadline.
-    Draining {
-        until: Duration,
-        then: Ended,
-    },
-    /// Reads no more, waits until all commits are confirmed.
-    Halting(Trouble),
-}
 
 /// Why decoding paused.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,8 +60,6 @@ struct Turn {
     coalesce: Coalesce,
     /// Not to be read before.
     read_at: Duration,
-    /// Something arrived already.
-    begun: bool,
     join_at: Option<Lsn>,
     status: Vec<u8>,
 }
@@ -84,7 +70,6 @@ impl Streaming {
             mode: Mode::Reading,
             coalesce: Coalesce::default(),
             read_at: Duration::ZERO,
-            begun: false,
             join_at: None,
             status: Vec::with_capacity(StatusUpdate::LEN),
         };
@@ -96,7 +81,7 @@ impl Streaming {
                     return lost(&self.shared, trouble).await;
                 }
                 Err(Stop::Data(trouble)) => {
-                    turn.mode = Mode::Halting(trouble);
+                    self.halt(&mut turn, trouble);
                     Pass::Done
                 }
             };
@@ -116,13 +101,11 @@ impl Streaming {
 
     /// Decodes what is in the buffer, as far as mode and credit allow.
     fn decode(&mut self, turn: &mut Turn) -> Result<Pass, Stop> {
-        let may_borrow =
-            self.shared.ledger().waiting(self.shared.now()).is_none_or(|waiting| waiting < NO_MORE_BORROWING);
+        let waiting = self.shared.ledger().waiting(self.shared.now());
+        let may_borrow = waiting.is_none_or(|waiting| waiting.oldest < NO_MORE_BORROWING);
         loop {
-            match &turn.mode {
-                Mode::Halting(_) => return Ok(Pass::Done),
-                Mode::Draining { .. } if !self.decoding.is_inside() => return Ok(Pass::Done),
-                Mode::Reading | Mode::Draining { .. } => {}
+            if !turn.mode.wants(self.decoding.is_inside()) {
+                return Ok(Pass::Done);
             }
             if !self.shared.account.has_room(may_borrow) {
                 return Ok(Pass::NoCredit);
@@ -138,18 +121,20 @@ impl Streaming {
                         }
                     }
                     Ok(CopyData::PrimaryKeepalive { wal_end, reply_requested, .. }) => {
-                        if !turn.begun {
-                            turn.begun = true;
-                            let known = self.shared.known().check_start(&self.shared.slot.name, wal_end);
-                            known.map_err(Stop::Data)?;
+                        if !self.decoding.has_begun() {
+                            let mut known = self.shared.known();
+                            known.check_start(&self.shared.slot.name, wal_end).map_err(Stop::Data)?;
+                            known.acknowledging(wal_end);
+                            drop(known);
                             self.decoding.begin_at(wal_end);
+                            self.feedback.begin(wal_end);
                             let _stopped = self.slot.cast(SlotMessage::Streaming { session: self.session });
                         }
                         self.feedback.received(wal_end);
                         if reply_requested {
                             self.feedback.reply_requested();
                         }
-                        self.decoding.keepalive(wal_end);
+                        self.decoding.keepalive(wal_end).map_err(Stop::Data)?;
                     }
                     Err(error) => {
                         return Err(Stop::Data(Trouble::new(
@@ -188,16 +173,17 @@ impl Streaming {
         let now = self.shared.now();
         let (position, waiting, settled) = self.progress(now);
         self.report(turn, now).await?;
-        if let Some(ended) = self.is_over(turn, now) {
+        let broken = turn.mode != Mode::Reading && self.shared.broken().is_some();
+        if let Some(ended) = turn.mode.is_over(&self.shared.ledger(), broken, now) {
             return Ok(Some(ended));
         }
         if turn.join_at.is_some_and(|join| position >= join) && matches!(turn.mode, Mode::Reading) {
-            turn.mode = Mode::Draining { until: now + self.shared.retry.send_timeout, then: Ended::Rejoin };
+            turn.mode.drain(now + self.shared.retry.send_timeout, Ended::Rejoin);
             return Ok(None);
         }
         let flow = flow(waiting, &self.shared.times());
-        if flow == Flow::Close && !matches!(turn.mode, Mode::Halting(_)) {
-            return Err(self.stalled(waiting.unwrap_or_default()));
+        if flow == Flow::Close && !matches!(turn.mode, Mode::Halting { .. }) {
+            return Err(self.stalled(waiting.map_or(Duration::ZERO, |waiting| waiting.any)));
         }
         let wants = pass == Pass::Empty && flow == Flow::Read;
         if wants {
@@ -209,8 +195,8 @@ impl Streaming {
         if !settled {
             deadline = deadline.min(now + LOOK);
         }
-        if let Mode::Draining { until, .. } = &turn.mode {
-            deadline = deadline.min(*until);
+        if let Some(until) = turn.mode.deadline() {
+            deadline = deadline.min(until);
         }
         let reads = wants && now >= turn.read_at;
         if wants && !reads {
@@ -220,7 +206,7 @@ impl Streaming {
         tokio::select! {
             biased;
             Some(command) = self.commands.recv() => turn.command(command, self.shared.now()),
-            Some(event) = self.events.recv() => turn.event(event)?,
+            Some(event) = self.events.recv() => self.event(turn, event)?,
             () = self.shared.wake.notified(), if !wants => {}
             () = sleep => {}
             read = self.stream.read(), if reads => {
@@ -236,7 +222,7 @@ impl Streaming {
     }
 
     /// Takes the ledger's position over. Returns it, how long the oldest message has waited, and whether nothing is open.
-    fn progress(&mut self, now: Duration) -> (Lsn, Option<Duration>, bool) {
+    fn progress(&mut self, now: Duration) -> (Lsn, Option<Waiting>, bool) {
         let ledger = self.shared.ledger();
         let position = ledger.position();
         self.feedback.acknowledged(position);
@@ -264,12 +250,7 @@ impl Streaming {
     async fn send(&mut self, turn: &mut Turn, update: StatusUpdate) -> Result<(), Trouble> {
         turn.status.clear();
         update.encode(wall_clock(), &mut turn.status);
-        // Known before it is sent: a position that the server might have seen must not look foreign later.
-        {
-            let mut known = self.shared.known();
-            known.acknowledged = known.acknowledged.max(update.flush);
-            known.confirmed = known.confirmed.max(update.flush);
-        }
+        self.shared.known().acknowledging(update.flush);
         self.stream.send(&turn.status).await?;
         let before = self.shared.status.acknowledged.get();
         self.shared.status.acknowledged.set(update.flush);
@@ -278,19 +259,21 @@ impl Streaming {
         Ok(())
     }
 
-    /// Whether the session has done what its mode wants.
-    fn is_over(&self, turn: &Turn, now: Duration) -> Option<Ended> {
-        match &turn.mode {
-            Mode::Reading => None,
-            Mode::Draining { until, then } => {
-                let done = !self.decoding.is_inside() && self.shared.ledger().is_settled();
-                (done || now >= *until || self.shared.broken().is_some()).then(|| then.clone())
-            }
-            Mode::Halting(trouble) => {
-                let done = self.shared.ledger().commits_settled() || self.shared.broken().is_some();
-                done.then(|| Ended::Failed(trouble.clone()))
-            }
+    /// The slot learns at once what it stands before: it may take long until all before it is confirmed.
+    fn halt(&self, turn: &mut Turn, trouble: Trouble) {
+        let _stopped = self.slot.cast(SlotMessage::Halting { session: self.session, trouble: trouble.clone() });
+        turn.mode.halt(trouble);
+    }
+
+    fn event(&self, turn: &mut Turn, event: Event) -> Result<(), Trouble> {
+        match event {
+            Event::Join(lsn) => turn.join_at = Some(lsn),
+            Event::Trouble(trouble) => match disposition(trouble.class, Phase::Running) {
+                Disposition::Halt => self.halt(turn, trouble),
+                Disposition::Wait | Disposition::Resend => return Err(trouble),
+            },
         }
+        Ok(())
     }
 
     /// The last word: what is confirmed, and the end of the copy.
@@ -299,7 +282,6 @@ impl Streaming {
             mode: Mode::Reading,
             coalesce: Coalesce::default(),
             read_at: Duration::ZERO,
-            begun: true,
             join_at: None,
             status: Vec::with_capacity(StatusUpdate::LEN),
         };
@@ -370,20 +352,9 @@ pub(super) enum Stop {
 impl Turn {
     fn command(&mut self, command: Command, now: Duration) {
         match command {
-            Command::Drain(bound) => self.mode = Mode::Draining { until: now + bound, then: Ended::Closed },
-            Command::Halt(trouble) => self.mode = Mode::Halting(trouble),
+            Command::Drain(bound) => self.mode.drain(now + bound, Ended::Closed),
+            Command::Halt(trouble) => self.mode.halt(trouble),
         }
-    }
-
-    fn event(&mut self, event: Event) -> Result<(), Trouble> {
-        match event {
-            Event::Join(lsn) => self.join_at = Some(lsn),
-            Event::Trouble(trouble) => match disposition(trouble.class, Phase::Running) {
-                Disposition::Halt => self.mode = Mode::Halting(trouble),
-                Disposition::Wait | Disposition::Resend => return Err(trouble),
-            },
-        }
-        Ok(())
     }
 }
 
