@@ -76,11 +76,13 @@ impl Known {
         }
     }
 
-    /// Holds what a server says against what is known, and forgets what is not in its history any more.
+    /// A session begins: holds what its server says against what is known, and forgets what an earlier stream left open and what is
+    /// not in the server's history any more.
     ///
     /// # Errors
     /// As [`Self::compare`].
     pub fn follow(&mut self, slot: &str, server: &Server, ledger: &mut Ledger) -> Result<Continuation, Trouble> {
+        ledger.restart(ledger.position());
         self.confirmed = self.confirmed.max(ledger.position());
         let continuation = self.compare(slot, server)?;
         match continuation {
