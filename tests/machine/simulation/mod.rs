@@ -23,13 +23,14 @@ pub(crate) enum Planted {
     FailureTakenForSuccess,
     LostTakenForSuccess,
     HandedOverWhileUnsettled,
+    SkippedByPositionAlone,
     StartedAtOwnPosition,
     EarlierStreamAcknowledged,
     DrainedAfterHalt,
 }
 
-/// Schedules of the ordinary run, in each of two threads.
-const SCHEDULES: u64 = 10_000;
+/// Schedules of the ordinary run, with known seeds, and at most with unknown ones.
+const SCHEDULES: u64 = 20_000;
 
 fn run(seed: u64, planted: Option<Planted>) -> Result<usize, String> {
     let run = || Schedule::new(seed, planted).run();
@@ -90,6 +91,7 @@ planted! {
     taking_a_failure_for_success_is_found: FailureTakenForSuccess,
     taking_a_lost_completion_for_success_is_found: LostTakenForSuccess,
     handing_over_while_an_earlier_copy_is_unsettled_is_found: HandedOverWhileUnsettled,
+    skipping_by_position_alone_is_found: SkippedByPositionAlone,
     starting_at_a_position_of_ones_own_is_found: StartedAtOwnPosition,
     acknowledging_what_an_earlier_stream_confirmed_is_found: EarlierStreamAcknowledged,
     reading_on_after_a_poisoned_row_is_found: DrainedAfterHalt,

@@ -239,7 +239,12 @@ impl Schedule {
 
     fn calm_step(&mut self) {
         if self.trace {
-            println!("calm {:?}, slot {}, {:?}", self.service.machine.state(), self.postgres.confirmed, self.service.ledger);
+            println!(
+                "calm {:?}, slot {}, {:?}",
+                self.service.machine.state(),
+                self.postgres.confirmed,
+                self.service.ledger
+            );
         }
         let Self { random, postgres, service, oracle, .. } = self;
         service.now += Duration::from_millis(20);

@@ -35,6 +35,8 @@ pub(super) struct Session {
     intake: Option<Intake>,
     mode: Mode,
     feedback: Feedback,
+    /// The open transaction is skipped, by a planted fault.
+    skipped: bool,
     /// Highest position that the server has sent, and the last one that was acknowledged, in this session.
     received: Lsn,
     acknowledged: Lsn,
@@ -75,6 +77,7 @@ impl Session {
             intake: None,
             mode: Mode::Reading,
             feedback: Feedback::new(Some(TIMEOUT), now),
+            skipped: false,
             received: Lsn::ZERO,
             acknowledged: Lsn::ZERO,
         }
@@ -162,6 +165,8 @@ impl Service {
                 Frame::Begin(transaction) => {
                     session.pipeline.begin(transaction);
                     session.intake.as_mut().unwrap().begin(transaction).map_err(fault)?;
+                    session.skipped =
+                        self.planted == Some(Planted::SkippedByPositionAlone) && transaction.commit_lsn < self.highest;
                     session.feedback.received(transaction.commit_lsn);
                     session.received = session.received.max(transaction.commit_lsn);
                 }
@@ -200,6 +205,9 @@ impl Service {
     }
 
     fn change(&mut self, session: &mut Session, row: Row) -> Result<(), Trouble> {
+        if session.skipped {
+            return Ok(());
+        }
         let bytes = rows::tuple(&[row.key], row.meaning, row.id);
         let change = Change::Insert { new: Tuple::parse(&bytes).unwrap().0 };
         let intake = session.intake.as_mut().unwrap();
@@ -235,6 +243,7 @@ impl Service {
         oracle: &mut Oracle,
     ) -> Option<Ended> {
         session.feedback.acknowledged(self.ledger.position());
+        self.highest = self.highest.max(self.ledger.position());
         let Ok(due) = session.feedback.due(self.now) else { return Some(lost()) };
         if due.is_some() {
             self.acknowledge(session, postgres, oracle);
