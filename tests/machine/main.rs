@@ -8,6 +8,8 @@
     missing_docs
 )]
 
+mod properties;
 mod random;
 mod rows;
 mod simulation;
+mod tables;

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::rows;
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 pub(super) enum Command {
     Drain(Duration),
