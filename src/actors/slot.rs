@@ -212,21 +212,25 @@ impl SlotState {
         self.shared.status.show(name, error.cloned());
         let (database, slot) = (&self.shared.database.name, &self.shared.slot.name);
         let (confirmed, acknowledged) = (self.shared.status.confirmed.get(), self.shared.status.acknowledged.get());
-        match error {
-            Some(Trouble { class, message, remedy }) => tracing::error!(
+        if let Some(Trouble { class, message, remedy }) = error {
+            tracing::error!(
                 database, slot, state = name, %class, %confirmed, %acknowledged, remedy, "{message}"
-            ),
-            None => tracing::info!(database, slot, state = name, %confirmed, %acknowledged, "slot is {name}"),
+            );
+        } else {
+            tracing::info!(database, slot, state = name, %confirmed, %acknowledged, "slot is {name}");
         }
     }
 
     fn carry_out(&mut self, myself: &ActorRef<SlotMessage>, effect: Effect) {
         match effect {
             Effect::Open => self.open(myself),
-            Effect::Abort => match &self.session {
-                Some(running) => running.task.abort(),
-                None => tracing::error!("no session to abort"),
-            },
+            Effect::Abort => {
+                if let Some(running) = &self.session {
+                    running.task.abort();
+                } else {
+                    tracing::error!("no session to abort");
+                }
+            }
             Effect::Drain { bound } => {
                 self.command(Command::Drain(bound.unwrap_or(self.shared.retry.shutdown_timeout)));
             }

@@ -103,14 +103,13 @@ impl Session {
             topics.extend([namespace.eventsink_topic.clone(), namespace.lifecycle_topic.clone()]);
         }
         for (name, (client, topics)) in clients {
-            let outlet = match self.shared.outlet(name) {
-                Some(outlet) => outlet,
-                None => {
-                    let (client, shared) = (Arc::clone(client), Arc::clone(&self.shared));
-                    let outlet = blocking(move || Outlet::open(&client, &shared)).await?;
-                    self.shared.add_outlet(name.to_owned(), Arc::clone(&outlet));
-                    outlet
-                }
+            let outlet = if let Some(outlet) = self.shared.outlet(name) {
+                outlet
+            } else {
+                let (client, shared) = (Arc::clone(client), Arc::clone(&self.shared));
+                let outlet = blocking(move || Outlet::open(&client, &shared)).await?;
+                self.shared.add_outlet(name.to_owned(), Arc::clone(&outlet));
+                outlet
             };
             let counts = self.counts(client, &outlet, topics).await?;
             for (publisher, namespace) in self.publishers.iter().zip(&self.shared.slot.namespaces) {
