@@ -60,6 +60,7 @@ impl Session {
             Plan { database: &shared.database.postgres, slot: &shared.slot, known: shared.known().server.is_some() };
         let prepared = replication::prepare(plan).await?;
         shared.add_joining(prepared.joining.clone());
+        shared.set_last_good(prepared.confirmed_flush_lsn);
         self.open_outlets().await?;
         if shared.streamed().is_empty() {
             self.join_all().await?;
@@ -69,6 +70,7 @@ impl Session {
         let (watch, events) = Watch::start(shared);
         Ok(Streaming {
             session: self.number,
+            start: prepared.confirmed_flush_lsn,
             decoding: Decoding::new(shared, self.pipeline()),
             shared: Arc::clone(shared),
             stream,
@@ -149,6 +151,7 @@ impl Session {
             tokio::time::sleep(watch::JOINS).await;
         };
         replication::advance(&sql, &shared.slot.name, lsn).await?;
+        shared.known().acknowledged = lsn;
         shared.joined(lsn);
         Ok(())
     }
