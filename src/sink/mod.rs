@@ -1,7 +1,7 @@
 //! Where records go. What every sink has in common is here; each kind is one folder.
 //!
-//! A sink takes records in order, settles each of them once, and stops for good at its first failure: what comes after a
-//! record that was given up must not overtake it. It is then closed and a new one is opened.
+//! A sink takes records in order, settles each of them once, and stops for good at its first failure: what comes after
+//! a record that was given up must not overtake it. It is then closed and a new one is opened.
 
 pub mod kafka;
 
@@ -59,11 +59,12 @@ pub enum Outcome {
 
 /// Who wants to know. Called on the sink's own threads: to be short, and never to block.
 pub trait Settlement: Send + Sync {
-    /// One record is confirmed or given up. Each record that was handed over is settled at most once; what a close leaves
-    /// unsettled, it returns.
+    /// One record is confirmed or given up. Each record that was handed over is settled at most once; what a close
+    /// leaves unsettled, it returns.
     fn settled(&self, delivery: Delivery);
 
-    /// The first failure of this sink, told once and before the settlement of the record at fault: nothing more is sent.
+    /// The first failure of this sink, told once and before the settlement of the record at fault: nothing more is
+    /// sent.
     fn failed(&self, trouble: &Trouble);
 }
 

@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use cdc_notifier::{
+    change::{Class, Trouble},
     config::Partitioner,
     sink::{
-        Delivery, Outcome, Record, Sink, Unsettled,
+        Delivery, Outcome, Record, Settlement, Sink, Unsettled,
         kafka::{
-            OffsetWatch, PartitionCounts,
+            Batching, OffsetWatch, PartitionCounts, Producer,
             consumer::{Start, Tail},
             mock::InProcessBroker,
             partition, topics,
@@ -176,4 +177,25 @@ fn the_broker_within_the_process_serves_the_demo() {
     for _ in 0..4 {
         assert!(tail.next(TIMEOUT).unwrap().is_some());
     }
+}
+
+/// Its thread would end, and every later record would wait for ever.
+#[test]
+fn a_settlement_that_panics_ends_the_producer_and_not_its_thread() {
+    struct Panics;
+    impl Settlement for Panics {
+        fn settled(&self, delivery: Delivery) {
+            assert!(delivery.token != 0, "on purpose");
+        }
+        fn failed(&self, _: &Trouble) {}
+    }
+    let broker = InProcessBroker::start(&[("panics", 1)]).unwrap();
+    let client = client(broker.bootstrap(), &[]);
+    let producer = Producer::open(&client, 1 << 20, Batching::Full, Arc::default(), Arc::new(Panics)).unwrap();
+    send(&producer, "panics", 0, b"value", 0).unwrap();
+    send(&producer, "panics", 0, b"value", 1).unwrap();
+    wait("the other record's settlement", || producer.in_flight() == 1);
+    assert_eq!(producer.broken().unwrap().class, Class::Bug);
+    assert!(send(&producer, "panics", 0, b"value", 2).is_err());
+    assert_eq!(producer.purge_and_close(), Unsettled { records: 1, bytes: 8 }, "what was not settled is told");
 }

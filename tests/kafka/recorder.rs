@@ -17,7 +17,7 @@ use cdc_notifier::{
 };
 
 /// Far above what a test needs; it ends only one that hangs.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_mins(1);
 
 #[derive(Default)]
 pub(crate) struct Recorder {

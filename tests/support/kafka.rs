@@ -257,7 +257,8 @@ impl KafkaServer {
     }
 }
 
-/// The plain broker that the tests of one program share: a start costs three seconds. Topics are to have names of their own.
+/// The plain broker that the tests of one program share: a start costs three seconds. Topics are to have names of their
+/// own.
 pub fn shared() -> &'static KafkaServer {
     static SERVER: OnceLock<KafkaServer> = OnceLock::new();
     SERVER.get_or_init(|| KafkaServer::start(&Options::default()))
@@ -280,7 +281,8 @@ fn java() -> Command {
     command
 }
 
-/// Free ports below the kernel's range for outgoing connections, which would otherwise take them while the broker is down.
+/// Free ports below the kernel's range for outgoing connections, which would otherwise take them while the broker is
+/// down.
 fn free_ports(count: usize) -> Vec<u16> {
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     let mut random = [0; 2];

@@ -114,7 +114,8 @@ impl Tail {
     /// The next record; `None` if there was none within `timeout`. Blocks.
     ///
     /// # Errors
-    /// If a topic can no longer be read. While brokers are away there is just no record; [`Self::connection_trouble`] says why.
+    /// If a topic can no longer be read. While brokers are away there is just no record; [`Self::connection_trouble`]
+    /// says why.
     pub fn next(&self, timeout: Duration) -> Result<Option<Consumed>, Trouble> {
         let deadline = Instant::now() + timeout;
         let connection = &self.consumer.context().0;

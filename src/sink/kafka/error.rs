@@ -61,39 +61,45 @@ pub(super) fn trouble(code: Code, about: About<'_>) -> Trouble {
 #[allow(clippy::too_many_lines, reason = "a table")]
 fn judge(code: Code, about: About<'_>) -> (Class, String) {
     let (bootstrap, topic) = (about.bootstrap(), about.name());
-    let kafka = |rest: &str| format!("kafka-{rest}").replace("BROKERS", &bootstrap).replace("TOPIC", topic);
+    let say = |remedy: &str| remedy.replace("BROKERS", &bootstrap).replace("TOPIC", topic);
     match code {
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => (
             Class::MessageTooLarge,
-            kafka("configs.sh --bootstrap-server BROKERS --alter --entity-type topics --entity-name TOPIC --add-config max.message.bytes=<bytes>"),
+            say("kafka-configs.sh --bootstrap-server BROKERS --alter --entity-type topics --entity-name TOPIC \
+             --add-config max.message.bytes=<bytes>"),
         ),
         Code::TopicAuthorizationFailed => (
             Class::TopicPrivilege,
-            kafka("acls.sh --bootstrap-server BROKERS --add --allow-principal User:<name> --operation Write --operation Describe --topic TOPIC"),
+            say("kafka-acls.sh --bootstrap-server BROKERS --add --allow-principal User:<name> --operation Write \
+             --operation Describe --topic TOPIC"),
         ),
         Code::ClusterAuthorizationFailed => (
             Class::TopicPrivilege,
-            kafka("acls.sh --bootstrap-server BROKERS --add --allow-principal User:<name> --operation IdempotentWrite --cluster"),
+            say("kafka-acls.sh --bootstrap-server BROKERS --add --allow-principal User:<name> --operation \
+             IdempotentWrite --cluster"),
         ),
         Code::TransactionalIdAuthorizationFailed => (
             Class::TopicPrivilege,
-            kafka("acls.sh --bootstrap-server BROKERS --add --allow-principal User:<name> --operation Write --operation Describe --transactional-id <slot>"),
+            say("kafka-acls.sh --bootstrap-server BROKERS --add --allow-principal User:<name> --operation Write \
+             --operation Describe --transactional-id <slot>"),
         ),
         Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownTopicId => (
             Class::TopicMissing,
-            kafka("topics.sh --bootstrap-server BROKERS --create --topic TOPIC --partitions <number> --replication-factor 3"),
+            say("kafka-topics.sh --bootstrap-server BROKERS --create --topic TOPIC --partitions <number> \
+             --replication-factor 3"),
         ),
         Code::UnknownPartition => (
             Class::TopicMissing,
-            kafka("topics.sh --bootstrap-server BROKERS --describe --topic TOPIC shows its partitions; it has fewer than before, or none"),
+            say("kafka-topics.sh --bootstrap-server BROKERS --describe --topic TOPIC shows its partitions; it has \
+             fewer than before, or none"),
         ),
         Code::InvalidTopic => {
             (Class::TopicMissing, "correct the topic's name: 1 to 249 of the characters a-z A-Z 0-9 . _ -".into())
         }
         Code::OutOfOrderSequenceNumber | Code::UnknownProducerId | Code::LogTruncation => (
             Class::TopicRecreated,
-            "the broker has lost messages that it had confirmed: look for an unclean leader election or a lost disk, find out \
-             what consumers miss, then resume the slot"
+            "the broker has lost messages that it had confirmed: look for an unclean leader election or a lost \
+             disk, find out what consumers miss, then resume the slot"
                 .into(),
         ),
         Code::SSL
@@ -104,7 +110,10 @@ fn judge(code: Code, about: About<'_>) -> (Class, String) {
         | Code::SecurityDisabled => (Class::KafkaLogin, login_remedy(about.client)),
         Code::Resolve => (
             Class::KafkaUnavailable,
-            format!("correct `endpoints` of kafka_clients.{}, or the name service: {bootstrap} must resolve", about.client.name),
+            format!(
+                "correct `endpoints` of kafka_clients.{}, or the name service: {bootstrap} must resolve",
+                about.client.name
+            ),
         ),
         Code::BrokerTransportFailure
         | Code::AllBrokersDown
@@ -121,37 +130,56 @@ fn judge(code: Code, about: About<'_>) -> (Class, String) {
         | Code::CoordinatorLoadInProgress
         | Code::NotCoordinator
         | Code::WaitingForCoordinator
-        | Code::RebootstrapRequired => (
-            Class::KafkaUnavailable,
-            format!("see that the brokers run and can be reached from here: {bootstrap}"),
-        ),
+        | Code::RebootstrapRequired => {
+            (Class::KafkaUnavailable, format!("see that the brokers run and can be reached from here: {bootstrap}"))
+        }
         Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => (
             Class::KafkaUnavailable,
-            kafka("topics.sh --bootstrap-server BROKERS --describe --under-min-isr-partitions shows which replicas are missing; start their brokers"),
+            say("kafka-topics.sh --bootstrap-server BROKERS --describe --under-min-isr-partitions shows which \
+             replicas are missing; start their brokers"),
         ),
-        Code::KafkaStorageError => (Class::KafkaUnavailable, "see the broker's log: a disk of it has failed or is full".into()),
+        Code::KafkaStorageError => (
+            Class::KafkaUnavailable,
+            "see the broker's log: a disk of it has failed or \
+         is full"
+                .into(),
+        ),
         Code::PolicyViolation | Code::InvalidRecord | Code::InvalidTimestamp | Code::InvalidMessage => (
             Class::SendFailed,
-            kafka("topics.sh --bootstrap-server BROKERS --describe --topic TOPIC shows the topic's settings; the broker's log says which of them refused the message (cleanup.policy=compact takes no message without a key)"),
+            say("kafka-topics.sh --bootstrap-server BROKERS --describe --topic TOPIC shows the topic's settings; \
+             the broker's log says which of them refused the message (cleanup.policy=compact takes no message \
+             without a key)"),
         ),
-        Code::UnsupportedVersion | Code::UnsupportedFeature | Code::UnsupportedForMessageFormat => {
-            (Class::SendFailed, "Kafka 0.11 or later is needed, with a message format (log.message.format.version) of it".into())
-        }
+        Code::UnsupportedVersion | Code::UnsupportedFeature | Code::UnsupportedForMessageFormat => (
+            Class::SendFailed,
+            "Kafka 0.11 or later is needed, with a message format \
+             (log.message.format.version) of it"
+                .into(),
+        ),
         Code::UnsupportedCompressionType | Code::BadCompression => (
             Class::SendFailed,
             format!("set \"compression.type\" of kafka_clients.{} to a codec that the broker knows", about.client.name),
         ),
-        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => {
-            (Class::SendFailed, "see that no other program uses this transactional.id; the slot begins again by itself".into())
-        }
-        _ => (Class::SendFailed, "it is tried again with a new producer; should it come back, see the broker's log".into()),
+        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => (
+            Class::SendFailed,
+            "see that no other program uses this transactional.id; the slot begins again by \
+             itself"
+                .into(),
+        ),
+        _ => (
+            Class::SendFailed,
+            "it is tried again with a new producer; should it come back, see the broker's \
+         log"
+            .into(),
+        ),
     }
 }
 
 /// What to look at when Kafka refuses the connection.
 pub(super) fn login_remedy(client: &KafkaClient) -> String {
     format!(
-        "compare kafka_clients.{}.properties with the listener: \"security.protocol\", \"sasl.mechanism\", \"sasl.username\", \
+        "compare kafka_clients.{}.properties with the listener: \"security.protocol\", \"sasl.mechanism\", \
+         \"sasl.username\", \
          \"sasl.password\", \"ssl.ca.location\"",
         client.name
     )

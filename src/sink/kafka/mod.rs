@@ -1,7 +1,7 @@
 //! Kafka through librdkafka. The only folder that knows rdkafka.
 //!
-//! A [`Producer`] is idempotent and gapless and never gives a message up for time; it stops at its first failure. Whatever
-//! blocks says so and belongs on a blocking thread.
+//! A [`Producer`] is idempotent and gapless and never gives a message up for time; it stops at its first failure.
+//! Whatever blocks says so and belongs on a blocking thread.
 
 pub mod consumer;
 mod error;

@@ -1,4 +1,5 @@
-//! The highest confirmed offsets: librdkafka does not tell that a topic was recreated or that a broker lost what it had confirmed.
+//! The highest confirmed offsets: librdkafka does not tell that a topic was recreated or that a broker lost what it had
+//! confirmed.
 
 use std::{
     collections::HashMap,

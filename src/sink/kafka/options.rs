@@ -50,8 +50,8 @@ fn own_name(key: &str) -> &str {
     ALIASES.iter().find(|(_, alias)| *alias == key).map_or(key, |(own, _)| own)
 }
 
-/// Defaults that an operator may change. Compression is librdkafka's default, none: not every consumer that is already there
-/// can read every codec.
+/// Defaults that an operator may change. Compression is librdkafka's default, none: not every consumer that is already
+/// there can read every codec.
 const DEFAULTS: [(&str, &str); 8] = [
     ("client.id", "cdc-notifier"),
     ("queue.buffering.max.ms", "1"),
@@ -156,7 +156,8 @@ pub(super) fn redact(client: &KafkaClient, text: &str) -> String {
 /// `memory` is what the callers' own bound lets be in flight, in bytes; librdkafka's queue holds more than that.
 ///
 /// # Errors
-/// The first property, by name, that is unknown, has a value that librdkafka refuses, is set twice, or would weaken a guarantee.
+/// The first property, by name, that is unknown, has a value that librdkafka refuses, is set twice, or would weaken a
+/// guarantee.
 pub fn client_config(client: &KafkaClient, memory: usize, batching: Batching) -> Result<ClientConfig, PropertyError> {
     let error = |key: &str, why: &str, remedy: &str| PropertyError {
         client: client.name.clone(),

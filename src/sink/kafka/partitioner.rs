@@ -14,8 +14,8 @@ pub fn partition(kind: Partitioner, key: &[u8], count: i32) -> i32 {
     (hash % count).cast_signed()
 }
 
-/// `erlang:phash2/1` of a binary: Bob Jenkins' hash of 1996 (`make_hash2` and `block_hash` in the emulator's `utils.c`),
-/// cut to 27 bits.
+/// `erlang:phash2/1` of a binary: Bob Jenkins' hash of 1996 (`make_hash2` and `block_hash` in the emulator's
+/// `utils.c`), cut to 27 bits.
 #[must_use]
 pub fn phash2(key: &[u8]) -> u32 {
     const GOLDEN: u32 = 0x9e37_79b9;
@@ -122,7 +122,8 @@ mod tests {
         assert_eq!(count, 401);
     }
 
-    /// The vectors are of Java's `java.util.zip.CRC32`; that librdkafka chooses the same partition is seen on a real broker.
+    /// The vectors are of Java's `java.util.zip.CRC32`; that librdkafka chooses the same partition is seen on a real
+    /// broker.
     #[test]
     fn consistent_is_crc32() {
         let mut count = 0;

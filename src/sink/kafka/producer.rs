@@ -47,9 +47,9 @@ pub enum Batching {
 
 /// A producer for one slot and Kafka client.
 ///
-/// It retries for ever by itself whatever can be retried. Any delivery that it gives up, and any hand-over refused for another
-/// reason than a full queue, ends it: nothing is handed over afterwards, so nothing overtakes what failed. librdkafka's own
-/// fatal errors are not enough, a missing topic is none.
+/// It retries for ever by itself whatever can be retried. Any delivery that it gives up, and any hand-over refused for
+/// another reason than a full queue, ends it: nothing is handed over afterwards, so nothing overtakes what failed.
+/// librdkafka's own fatal errors are not enough, a missing topic is none.
 pub struct Producer {
     inner: ThreadedProducer<Context>,
 }
@@ -90,7 +90,8 @@ impl Producer {
         self.connection().trouble()
     }
 
-    /// Gives up what is in flight and ends the producer, without an alarm. Returns what was not settled: no call will come for it.
+    /// Gives up what is in flight and ends the producer, without an alarm. Returns what was not settled: no call will
+    /// come for it.
     ///
     /// Blocks, mostly for 0.1 s and at most for about 1 s.
     pub fn purge_and_close(self) -> Unsettled {

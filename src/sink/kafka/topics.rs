@@ -101,7 +101,8 @@ fn recreated(client: &KafkaClient, topic: &str, what: &str) -> Trouble {
             "Kafka client {:?}, topic {topic:?}: {what}: the topic was recreated, or the broker has lost messages",
             client.name
         ),
-        "find out what consumers of the topic miss (`kafka-topics.sh --describe`, the broker's log), then resume the slot",
+        "find out what consumers of the topic miss (`kafka-topics.sh --describe`, the broker's log), then \
+         resume the slot",
     )
 }
 
@@ -118,7 +119,8 @@ pub struct Grown {
 
 /// The number of partitions in use of each topic.
 ///
-/// It does not grow by itself: first what is in flight is to be confirmed, so that no key's messages overtake each other.
+/// It does not grow by itself: first what is in flight is to be confirmed, so that no key's messages overtake each
+/// other.
 #[derive(Debug)]
 pub struct PartitionCounts {
     client: KafkaClient,

@@ -1,5 +1,5 @@
-//! What is wrong with the connection. librdkafka retries for ever, tells the cause once or twice and afterwards only that
-//! all brokers are down: so the first telling word is kept until something succeeds.
+//! What is wrong with the connection. librdkafka retries for ever, tells the cause once or twice and afterwards only
+//! that all brokers are down: so the first telling word is kept until something succeeds.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -21,14 +21,20 @@ use crate::{
     config::KafkaClient,
 };
 
-/// Connections that were closed at their first request before this means a wrong protocol: a broker that goes down does so too.
+/// Connections that were closed at their first request before this means a wrong protocol: a broker that goes down does
+/// so too.
 const CLOSED_AT_ONCE: u32 = 2;
+
+/// Milliseconds in which a broker closes a connection for its first request.
+const MOMENT: u32 = 5_000;
 
 /// How much an error tells; a more telling one replaces a less telling one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Telling {
     /// All brokers are down.
     That,
+    /// What that may come from.
+    Guess,
     /// Why one of them is.
     Why,
     /// What of our configuration they refuse.
@@ -47,6 +53,8 @@ pub(super) struct Connection {
     pub(super) client: KafkaClient,
     kept: Mutex<Kept>,
     ill: AtomicBool,
+    /// Something has succeeded, once.
+    worked: AtomicBool,
     closing: AtomicBool,
     repeats: Repeats,
 }
@@ -57,6 +65,7 @@ impl Connection {
             client: client.clone(),
             kept: Mutex::default(),
             ill: AtomicBool::new(false),
+            worked: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             repeats: Repeats::default(),
         }
@@ -73,10 +82,17 @@ impl Connection {
 
     /// Something has succeeded.
     pub(super) fn succeeded(&self) {
+        if !self.has_worked() {
+            self.worked.store(true, Ordering::Relaxed);
+        }
         if self.ill.load(Ordering::Relaxed) {
             self.ill.store(false, Ordering::Relaxed);
             *self.kept() = Kept::default();
         }
+    }
+
+    fn has_worked(&self) -> bool {
+        self.worked.load(Ordering::Relaxed)
     }
 
     /// The most telling of what has gone wrong since something last succeeded.
@@ -101,13 +117,21 @@ impl Connection {
         let reason = redact(&self.client, reason);
         let about = About::client(&self.client);
         let (telling, trouble) = match code {
-            Code::AllBrokersDown if self.kept().closed_at_once >= CLOSED_AT_ONCE => {
-                (Telling::Configuration, self.refused(
-                    "the brokers close the connection at its first request, as those with TLS or SASL do when the client does not use it",
-                    "set \"security.protocol\" to what the listener speaks: \"ssl\", \"sasl_ssl\" or \"sasl_plaintext\"",
-                ))
-            }
+            Code::AllBrokersDown if self.kept().closed_at_once >= CLOSED_AT_ONCE => (
+                Telling::Guess,
+                self.refused(
+                    "the brokers close the connection at its first request, as those with TLS or SASL do when \
+                     the client does not use it",
+                    "set \"security.protocol\" to what the listener speaks: \"ssl\", \"sasl_ssl\" or \
+                     \"sasl_plaintext\"",
+                ),
+            ),
             Code::AllBrokersDown => (Telling::That, error::trouble(code, about)),
+            // The same, noticed while writing the next request.
+            Code::BrokerTransportFailure if !self.has_worked() && reason.contains("Send failed") => {
+                self.kept().closed_at_once += 1;
+                (Telling::That, error::trouble(code, about))
+            }
             _ => self.configuration(code, &reason).map_or_else(
                 || {
                     let Trouble { class, message, remedy } = error::trouble(code, about);
@@ -132,7 +156,8 @@ impl Connection {
         if facility == "CONFWARN" && text.contains("enable.gapless.guarantee is experimental") {
             return;
         }
-        if is_closed_at_once(text) {
+        // What worked before was no wrong protocol: then it is a broker that goes down.
+        if !self.has_worked() && is_closed_at_once(text) {
             self.kept().closed_at_once += 1;
             self.ill.store(true, Ordering::Relaxed);
         }
@@ -147,23 +172,26 @@ impl Connection {
             self.refused(
                 &format!("the broker's certificate does not pass: {reason}"),
                 &format!(
-                    "one of three: its authority is not in the file of \"ssl.ca.location\" of kafka_clients.{name}.properties; it \
-                     is for another host name than the one in `endpoints` or in the broker's advertised.listeners; it has expired \
-                     (`openssl s_client -connect <host:port>` shows it)"
+                    "one of three: its authority is not in the file of \"ssl.ca.location\" of \
+                     kafka_clients.{name}.properties; it is for another host name than the one in `endpoints` or in \
+                     the broker's advertised.listeners; it has expired (`openssl s_client -connect <host:port>` \
+                     shows it)"
                 ),
             )
         } else if has("SSL alert") || has("ssl/tls alert") {
             self.refused(
                 &format!("the broker does not accept our certificate: {reason}"),
                 &format!(
-                    "\"ssl.certificate.location\" and \"ssl.key.location\" of kafka_clients.{name}.properties: a certificate is \
+                    "\"ssl.certificate.location\" and \"ssl.key.location\" of kafka_clients.{name}.properties: \
+                     a certificate is \
                      missing, is of an authority that the broker does not trust, or has expired"
                 ),
             )
         } else if has("PLAINTEXT broker listener") {
             self.refused(
                 &format!("a listener without TLS was spoken to with TLS: {reason}"),
-                "set \"security.protocol\" to \"plaintext\" or \"sasl_plaintext\", or `endpoints` to the port of the TLS listener",
+                "set \"security.protocol\" to \"plaintext\" or \"sasl_plaintext\", or `endpoints` to the port \
+                 of the TLS listener",
             )
         } else if matches!(code, Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL) {
             self.refused(reason, &login_remedy(&self.client))
@@ -181,14 +209,14 @@ impl Connection {
     }
 }
 
-/// Whether a log line tells of a connection that the broker closed at its first request: the only sign of a client without
-/// TLS at a listener with it (in state `APIVERSION_QUERY`), or without SASL at one with it (`UP` for a moment).
+/// Whether a log line tells of a connection that the broker closed at its first request: the only sign of a client
+/// without TLS at a listener with it (in state `APIVERSION_QUERY`), or without SASL at one with it (`UP` for a moment).
 fn is_closed_at_once(line: &str) -> bool {
     let Some((_, after)) = line.split_once("Disconnected").and_then(|(_, rest)| rest.split_once("(after ")) else {
         return false;
     };
     let moment =
-        after.split_once("ms in state UP").and_then(|(age, _)| age.parse().ok()).is_some_and(|age: u32| age < 500);
+        after.split_once("ms in state UP").and_then(|(age, _)| age.parse().ok()).is_some_and(|age: u32| age < MOMENT);
     moment || after.contains("in state APIVERSION_QUERY")
 }
 

@@ -136,7 +136,8 @@ impl KafkaServer {
 
     /// Lets `USER` do this with a topic.
     pub fn allow(&self, topic: &str, permission: Permission) {
-        // rdkafka has no call for it. CreateAcls, version 1: header (key 30, correlation 1, no client id), one creation.
+        // rdkafka has no call for it. CreateAcls, version 1: header (key 30, correlation 1, no client id), one
+        // creation.
         let string = |text: &str| {
             let length = u16::try_from(text.len()).unwrap().to_be_bytes();
             [&length[..], text.as_bytes()].concat()
