@@ -83,11 +83,12 @@ pub(super) fn parse(format: FileFormat, text: &str) -> Result<Tree, Wrong> {
 /// Line and column, both from 1, of a byte.
 fn position(bytes: &[u8], at: usize) -> (usize, usize) {
     let before = bytes.get(..at).unwrap_or(bytes);
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-    // Columns count characters: continuation bytes of UTF-8 are none.
-    let column = before.iter().skip(start).filter(|byte| **byte & 0xc0 != 0x80).count() + 1;
-    (line, column)
+    before.iter().fold((1, 1), |(line, column), byte| match byte {
+        b'\n' => (line + 1, 1),
+        // A continuation byte of UTF-8 is no character of its own.
+        0x80..=0xbf => (line, column),
+        _ => (line, column + 1),
+    })
 }
 
 fn toml_error(text: &str) -> Wrong {

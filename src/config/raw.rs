@@ -51,6 +51,7 @@ pub(super) struct Log {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the keys of the contract")]
 pub(super) struct Database {
     pub(super) host: Option<String>,
     pub(super) hosts: Option<Vec<String>>,
@@ -71,6 +72,7 @@ pub(super) struct Database {
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the keys of the contract")]
 pub(super) struct Slot {
     pub(super) create_slot: Option<bool>,
     pub(super) delivery: Option<String>,

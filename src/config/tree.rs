@@ -113,7 +113,7 @@ fn plain(expected: &dyn Expected) -> String {
     }
 }
 
-impl<'de> IntoDeserializer<'de, Fault> for Tree {
+impl IntoDeserializer<'_, Fault> for Tree {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {

@@ -137,7 +137,7 @@ fn bombs() {
         ("c.toml", format!("[{}a]", "a.".repeat(deep))),
     ] {
         let (said, _) = refusal(name, &text);
-        assert!(said.starts_with("line ") || said == "nested too deeply", "{name} {:.9}: {said}", text);
+        assert!(said.starts_with("line ") || said == "nested too deeply", "{name} {text:.9}: {said}");
     }
     // Nine levels of ten aliases each would be a billion values.
     let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();

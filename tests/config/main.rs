@@ -28,6 +28,7 @@ eventsink_topic = "events"
 lifecycle_topic = "lifecycle"
 "#;
 
+#[expect(clippy::unnecessary_wraps, reason = "the shape of a check")]
 pub(crate) fn any_property(_: &KafkaClient) -> Result<(), PropertyError> {
     Ok(())
 }

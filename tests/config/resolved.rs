@@ -219,6 +219,13 @@ fn variables_of_the_environment() {
     assert!(error.to_string().ends_with("eventsink_topic: no name of a topic"), "{error}");
 }
 
+/// As in libpq.
+#[test]
+fn an_empty_password_is_none() {
+    let text = SMALL.replace("\"cdc\"", "\"cdc\"\npassword = \"${NO_PASSWORD:-}\"");
+    assert!(load_toml(&text).unwrap().databases[0].postgres.password.is_none());
+}
+
 #[test]
 fn a_database_without_streams_is_left_out() {
     let text = SMALL.to_owned() + "\n[databases.spare]\nhost = \"h\"\ndatabase = \"d\"\nusername = \"u\"\n";

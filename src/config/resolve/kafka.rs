@@ -49,7 +49,7 @@ fn client(
         return Err(Wrong::at(&endpoints, "empty", remedy));
     }
     for (index, endpoint) in raw.endpoints.iter().enumerate() {
-        if !host_and_port(endpoint).is_some_and(|(_, port)| port > 0) {
+        if host_and_port(endpoint).is_none_or(|(_, port)| port == 0) {
             return Err(Wrong::at(&endpoints.key(&index.to_string()), "not host:port", remedy));
         }
     }

@@ -48,11 +48,11 @@ pub(super) fn config(
     let clients = kafka::clients(raw.kafka_clients, check)?;
     let databases = streams::databases(raw.databases, raw.streams, &clients)?;
     let slots = databases.iter().map(|database| database.slots.len()).sum();
-    let limits = limits(raw.limits.unwrap_or_default(), slots)?;
+    let limits = limits(&raw.limits.unwrap_or_default(), slots)?;
     Ok(Config { retry, limits, admin, log, databases })
 }
 
-fn limits(raw: raw::Limits, slots: usize) -> Result<Limits, Wrong> {
+fn limits(raw: &raw::Limits, slots: usize) -> Result<Limits, Wrong> {
     let path = KeyPath::of(["limits"]);
     let limits = Limits {
         memory: raw.memory.map_or(32 << 20, |size| size.0),
@@ -155,7 +155,7 @@ fn secret(path: &KeyPath, file: &Path) -> Result<SecretString, Wrong> {
     let wrong = |what: String| {
         // A password put here by mistake is no path; do not show it.
         let path_like = file.is_absolute() || file.starts_with(".") || file.starts_with("..");
-        let shown = if path_like { format!("{:?}", file) } else { "the file".to_owned() };
+        let shown = if path_like { format!("{:?}", file.to_string_lossy()) } else { "the file".to_owned() };
         Err(Wrong::at(path, format!("{shown} {what}"), "name a readable file that holds the secret and nothing else"))
     };
     let mut bytes = Vec::new();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
+
 use super::{
     super::{
         error::{KeyPath, Place, Wrong},
@@ -52,7 +54,8 @@ pub(super) fn postgres(path: &KeyPath, raw: raw::Database) -> Result<Postgres, W
             let remedy = "write either password or password_file";
             return Err(Wrong::at(&path.key("password"), "given twice, also as password_file", remedy));
         }
-        (Some(password), None) => Some(password.0),
+        // An empty one is none, as in libpq: ${VAR:-} may leave it out.
+        (Some(password), None) => Some(password.0).filter(|password| !password.expose_secret().is_empty()),
         (None, Some(file)) => Some(secret(&path.key("password_file"), &file)?),
         (None, None) => None,
     };

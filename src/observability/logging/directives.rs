@@ -11,8 +11,8 @@ const OTHERS: &[&str] = &["axum", "hyper", "librdkafka", "mio", "ractor", "rdkaf
 /// The filter that a level or directives mean.
 pub(super) fn filter(text: &str) -> Result<EnvFilter, LogError> {
     let mut everything = LevelFilter::WARN;
-    let directives: Vec<&str> = text.split(',').map(str::trim).collect();
-    for (index, directive) in directives.iter().enumerate() {
+    let spoken: Vec<&str> = text.split(',').map(str::trim).collect();
+    for (index, directive) in spoken.iter().enumerate() {
         let (target, level) =
             directive.rsplit_once('=').map_or((None, *directive), |(target, level)| (Some(target), level));
         match (level_of(level), target) {
@@ -23,8 +23,9 @@ pub(super) fn filter(text: &str) -> Result<EnvFilter, LogError> {
     }
     let others = everything.min(LevelFilter::WARN);
     // The later of two directives for a target counts, so those of the operator come last.
-    let defaults = OTHERS.iter().map(|target| format!("{target}={others},")).collect::<String>();
-    EnvFilter::builder().parse(defaults + &directives.join(",")).map_err(|_| wrong(0))
+    let mut directives: Vec<String> = OTHERS.iter().map(|target| format!("{target}={others}")).collect();
+    directives.extend(spoken.into_iter().map(str::to_owned));
+    EnvFilter::builder().parse(directives.join(",")).map_err(|_| wrong(0))
 }
 
 fn level_of(word: &str) -> Option<LevelFilter> {

@@ -16,7 +16,7 @@ use tracing_subscriber::{
         format::{JsonFields, Writer},
         time::{FormatTime as _, SystemTime},
     },
-    registry::LookupSpan,
+    registry::{LookupSpan, Scope},
 };
 
 /// The layer that writes such lines.
@@ -41,7 +41,7 @@ where
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut fields = Fields::default();
-        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
             if let Some(formatted) = span.extensions().get::<FormattedFields<N>>() {
                 let spoken: Map<String, Value> = serde_json::from_str(formatted).unwrap_or_default();
                 spoken.into_iter().for_each(|(name, value)| fields.put(&name, value));
