@@ -15,8 +15,8 @@ use crate::change::{Lsn, Trouble};
 pub struct Joining {
     /// The namespace.
     pub namespace: String,
-    /// All transactions with a lower id must have ended: those with this and higher ids began after the publication was there.
-    pub snapshot_xmax: u64,
+    /// All transactions with a lower id must have ended: those with higher ids have written nothing before the publication was there.
+    pub horizon: u64,
 }
 
 /// Remembers which transactions may have begun before the publications, which exist now, were there.
@@ -24,13 +24,15 @@ pub struct Joining {
 /// # Errors
 /// If the connection has ended.
 pub async fn begin(sql: &Sql, namespaces: &[&str]) -> Result<Vec<Joining>, Trouble> {
-    let rows = sql.rows("SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS xmax", &[]).await?;
-    let xmax = match rows.first() {
-        Some(row) => sql.column::<String>(row, "xmax")?.parse().ok(),
+    // An id of our own, higher than all that were given so far. (The xmax of a snapshot is not: it is the lowest id above those
+    // that have ended, and transactions with that and higher ids may have written already.)
+    let rows = sql.rows("SELECT pg_current_xact_id()::text AS xid", &[]).await?;
+    let xid = match rows.first() {
+        Some(row) => sql.column::<String>(row, "xid")?.parse().ok(),
         None => None,
     };
-    let snapshot_xmax = xmax.ok_or_else(|| unknown(sql))?;
-    Ok(namespaces.iter().map(|name| Joining { namespace: (*name).to_owned(), snapshot_xmax }).collect())
+    let horizon = xid.ok_or_else(|| unknown(sql))?;
+    Ok(namespaces.iter().map(|name| Joining { namespace: (*name).to_owned(), horizon }).collect())
 }
 
 /// The position from which the namespace can be decoded: start with its publication at this position or behind it. `None` as long
@@ -39,12 +41,13 @@ pub async fn begin(sql: &Sql, namespaces: &[&str]) -> Result<Vec<Joining>, Troub
 /// # Errors
 /// If the connection has ended.
 pub async fn join_position(sql: &Sql, joining: &Joining) -> Result<Option<Lsn>, Trouble> {
+    // Our own id has ended by now, so that the snapshot knows of every transaction below it.
     // Two statements: the position is read after it was seen that they have ended. It is that of insertion, since the commit of a
     // transaction with synchronous_commit = off may not have been written yet.
     let rows = sql.rows("SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xmin", &[]).await?;
     let row = rows.first().ok_or_else(|| unknown(sql))?;
     let xmin: u64 = sql.column::<String>(row, "xmin")?.parse().map_err(|_| unknown(sql))?;
-    if xmin < joining.snapshot_xmax {
+    if xmin < joining.horizon {
         return Ok(None);
     }
     let rows = sql.rows("SELECT pg_current_wal_insert_lsn()::text AS lsn", &[]).await?;
