@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    actors::{parcel::Parcel, shared::SlotShared},
+    actors::{failpoint::failpoint, parcel::Parcel, shared::SlotShared},
     change::{Class, Lsn, Transaction, Trouble},
     delivery::{Judgement, Op, Replay},
     pgoutput::{self, Message},
@@ -112,6 +112,7 @@ impl Decoding {
                 let Some(open) = self.open.take() else {
                     return Err(self.misplaced(lsn, "a commit"));
                 };
+                failpoint("session");
                 self.push_fresh(&open);
                 if open.messages {
                     self.ops.push(Op::Commit { end_lsn });
