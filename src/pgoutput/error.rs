@@ -69,7 +69,7 @@ impl DecodeError {
                  connection (psql \"dbname=<database> replication=database\"); before 18 only a new slot without two_phase helps"
             }
             Reason::NotUtf8(_) => {
-                "give the schema, table and columns names that are valid in UTF-8 (ALTER TABLE ... RENAME)"
+                "give the schema, the table and its columns names that are valid UTF-8 (ALTER TABLE ... RENAME)"
             }
             _ => {
                 "see that no proxy stands between the service and PostgreSQL and that its version is supported (13 to 18); report this message"
