@@ -249,7 +249,7 @@ mod tests {
         let mut wire = Wire::new(Stream::Unix(ours));
         let mut refused = false;
         for _ in 0..100 {
-            refused |= wire.queue(Some(b'd'), &[0; 60_000]).is_err();
+            refused |= wire.queue(Some(b'd'), &vec![0; 60_000]).is_err();
         }
         assert!(refused && wire.outgoing.len() < 2 * UNSENT);
     }
