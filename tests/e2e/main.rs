@@ -12,9 +12,16 @@
 
 #[path = "../support/kafka.rs"]
 mod kafka;
+#[path = "../support/oracle/mod.rs"]
+mod oracle;
 #[path = "../support/scene.rs"]
 mod scene;
 #[path = "../support/service.rs"]
 mod service;
+#[path = "../support/world.rs"]
+mod world;
+#[path = "../support/writer.rs"]
+mod writer;
 
 mod happy_path;
+mod under_load;

@@ -25,6 +25,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct ConsumedRecord {
     pub partition: i32,
     pub offset: i64,
+    /// Milliseconds since 1970; the broker's time if the topic says so.
+    pub timestamp: i64,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
     pub headers: Vec<(String, Vec<u8>)>,
@@ -108,6 +110,7 @@ impl KafkaServer {
                 Ok(message) => records.push(ConsumedRecord {
                     partition: message.partition(),
                     offset: message.offset(),
+                    timestamp: message.timestamp().to_millis().unwrap_or_default(),
                     key: message.key().map(<[u8]>::to_vec),
                     value: message.payload().map(<[u8]>::to_vec),
                     headers: message.headers().map_or_else(Vec::new, |headers| {
