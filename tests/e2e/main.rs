@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stderr,
+    clippy::print_stdout,
     missing_docs,
     dead_code,
     unreachable_pub
@@ -23,5 +24,12 @@ mod world;
 #[path = "../support/writer.rs"]
 mod writer;
 
+mod faults_kafka;
+mod faults_postgres;
+mod faults_service;
 mod happy_path;
+mod invalid;
+mod large;
+mod soak;
+mod stop;
 mod under_load;

@@ -9,7 +9,7 @@ use std::{
 
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
@@ -70,6 +70,13 @@ impl KafkaServer {
         let results = run(self.admin().create_partitions([&new], &AdminOptions::new())).unwrap();
         assert!(results.iter().all(Result::is_ok), "{results:?}");
         self.wait_for_partitions(topic, i32::try_from(total).unwrap());
+    }
+
+    /// Sets an option of a topic; its other options go back to their defaults.
+    pub fn set_topic_option(&self, topic: &str, key: &str, value: &str) {
+        let new = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(key, value);
+        let results = run(self.admin().alter_configs([&new], &AdminOptions::new())).unwrap();
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
     }
 
     /// Deletes a topic and waits until the broker shows it no more.
