@@ -34,3 +34,4 @@ mod large;
 mod soak;
 mod stop;
 mod under_load;
+mod startup;
