@@ -43,19 +43,19 @@ fn migrations_under_load() {
     });
     let mut migrate = |statement: &str| {
         let before = super::tools::messages(&service.slot("slot_a"));
-        sql.batch_execute(&statement.replace("NS", "default/default")).unwrap();
+        sql.batch_execute(&statement.replace("ns_", "default/default_")).unwrap();
         wait_for_messages(&service, "slot_a", before + 5);
     };
     migrate(
-        "ALTER TABLE \"NS_processes\" ADD COLUMN initialization timestamptz, ADD COLUMN running_task int DEFAULT 7",
+        "ALTER TABLE \"ns_processes\" ADD COLUMN initialization timestamptz, ADD COLUMN running_task int DEFAULT 7",
     );
-    migrate("ALTER TABLE \"NS_events\" DROP CONSTRAINT \"NS_events_process_id_fkey\"");
-    migrate("ALTER TABLE \"NS_processes\" ALTER COLUMN process_id TYPE varchar(256)");
-    migrate("ALTER TABLE \"NS_events\" ALTER COLUMN process_id TYPE varchar(256)");
+    migrate("ALTER TABLE \"ns_events\" DROP CONSTRAINT \"ns_events_process_id_fkey\"");
+    migrate("ALTER TABLE \"ns_processes\" ALTER COLUMN process_id TYPE varchar(256)");
+    migrate("ALTER TABLE \"ns_events\" ALTER COLUMN process_id TYPE varchar(256)");
     migrate("ALTER TYPE process_status ADD VALUE 'init'");
-    migrate("ALTER TABLE \"NS_processes\" DROP COLUMN aux_state");
-    migrate("CREATE INDEX ON \"NS_processes\" (status); ANALYZE \"NS_processes\"");
-    migrate("ALTER TABLE \"NS_processes\" RENAME COLUMN metadata TO meta");
+    migrate("ALTER TABLE \"ns_processes\" DROP COLUMN aux_state");
+    migrate("CREATE INDEX ON \"ns_processes\" (status); ANALYZE \"ns_processes\"");
+    migrate("ALTER TABLE \"ns_processes\" RENAME COLUMN metadata TO meta");
     running.store(false, Ordering::Relaxed);
     let written = load.join().unwrap();
     wait_for_messages(&service, "slot_a", written);
@@ -63,15 +63,15 @@ fn migrations_under_load() {
     // A longer name than was possible before, and the new status with all that leads to and from it.
     let long = "x".repeat(200);
     insert(&mut sql, "default/default", &long);
-    let mut step = |statement: &str| sql.batch_execute(&statement.replace("NS", "default/default")).unwrap();
-    step("INSERT INTO \"NS_processes\" (process_id, status) VALUES ('p', 'init')");
-    step("UPDATE \"NS_processes\" SET status = 'running' WHERE process_id = 'p'");
-    step("UPDATE \"NS_processes\" SET status = 'init' WHERE process_id = 'p'");
-    step("UPDATE \"NS_processes\" SET status = 'error', detail = 'why' WHERE process_id = 'p'");
-    step("UPDATE \"NS_processes\" SET status = 'init' WHERE process_id = 'p'");
-    step("UPDATE \"NS_processes\" SET status = 'error' WHERE process_id = 'p'");
-    step("UPDATE \"NS_processes\" SET status = 'running', detail = NULL WHERE process_id = 'p'");
-    step("DELETE FROM \"NS_processes\" WHERE process_id = 'p'");
+    let mut step = |statement: &str| sql.batch_execute(&statement.replace("ns_", "default/default_")).unwrap();
+    step("INSERT INTO \"ns_processes\" (process_id, status) VALUES ('p', 'init')");
+    step("UPDATE \"ns_processes\" SET status = 'running' WHERE process_id = 'p'");
+    step("UPDATE \"ns_processes\" SET status = 'init' WHERE process_id = 'p'");
+    step("UPDATE \"ns_processes\" SET status = 'error', detail = 'why' WHERE process_id = 'p'");
+    step("UPDATE \"ns_processes\" SET status = 'init' WHERE process_id = 'p'");
+    step("UPDATE \"ns_processes\" SET status = 'error' WHERE process_id = 'p'");
+    step("UPDATE \"ns_processes\" SET status = 'running', detail = NULL WHERE process_id = 'p'");
+    step("DELETE FROM \"ns_processes\" WHERE process_id = 'p'");
     wait_for_messages(&service, "slot_a", written + 7);
     assert_eq!(logged(&service, "replication started").len(), 1, "one stream went through all of it");
     service.stop();
