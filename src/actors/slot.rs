@@ -223,6 +223,7 @@ impl SlotState {
     fn forgive(&self) {
         match self.machine.last_error().map(|trouble| trouble.class) {
             Some(Class::HistoryChanged | Class::SlotLost) => self.shared.forget_history(),
+            Some(Class::Publication) => self.shared.forget_publications(),
             Some(Class::TopicRecreated) => self.shared.forget_topics(),
             _ => {}
         }

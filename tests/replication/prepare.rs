@@ -29,7 +29,7 @@ async fn publication_then_slot_then_nothing_more() {
     assert_eq!(first.wal_sender_timeout, Some(Duration::from_secs(7)));
     assert!(first.confirmed_flush_lsn > Lsn::ZERO);
 
-    let second = prepare(Plan { database: &db, slot: &slot, known: true }).await.expect("prepare again");
+    let second = prepare(Plan { database: &db, slot: &slot, known: true, carried: &[] }).await.expect("prepare again");
     assert!(!second.slot_created && second.publications_created.is_empty());
     assert_eq!(second.confirmed_flush_lsn, first.confirmed_flush_lsn);
     let mut connection = Connection::open(&db).await.unwrap();
@@ -74,7 +74,7 @@ async fn what_is_missing_is_named_and_nothing_is_created() {
     let never = Slot { create_slot: false, ..one.clone() };
     let trouble = refused(prepared(&db, &never).await, Class::SlotMissing, &["create_slot = true"]);
     names(&trouble, &["\"cdc\""]);
-    let known = prepare(Plan { database: &db, slot: &one, known: true }).await;
+    let known = prepare(Plan { database: &db, slot: &one, known: true, carried: &[] }).await;
     refused(known, Class::HistoryChanged, &["who dropped it"]);
     let slots = "SELECT count(*)::text FROM pg_replication_slots";
     assert_eq!(value(&admin, slots).await, "0");

@@ -86,7 +86,7 @@ pub(crate) async fn with_tables(options: &Options, namespaces: &[&str]) -> (Temp
 }
 
 pub(crate) async fn prepared(db: &Postgres, slot: &Slot) -> Result<Prepared, Trouble> {
-    prepare(Plan { database: db, slot, known: false }).await
+    prepare(Plan { database: db, slot, known: false, carried: &[] }).await
 }
 
 /// The trouble, which must be of this kind, tell each of these in its remedy, name the server, and hide the password.

@@ -56,12 +56,11 @@ impl Session {
     /// Publications and slot first, so that PostgreSQL keeps what happens from now on; then the topics; then the stream.
     async fn open(self) -> Result<Streaming, Trouble> {
         let shared = &self.shared;
-        let plan =
-            Plan { database: &shared.database.postgres, slot: &shared.slot, known: shared.known().server.is_some() };
+        let (known, carried) = (shared.known().server.is_some(), shared.carried());
+        let plan = Plan { database: &shared.database.postgres, slot: &shared.slot, known, carried: &carried };
         let prepared = replication::prepare(plan).await?;
-        // The publications have just been found right.
-        shared.set_last_good(prepared.confirmed_flush_lsn);
         shared.add_joining(prepared.joining.clone());
+        // The publications have just been found right.
         shared.set_last_good(prepared.confirmed_flush_lsn);
         self.open_outlets().await?;
         if shared.streamed().is_empty() {
@@ -177,6 +176,7 @@ impl Session {
         // From the slot's own position: one of ours would make the server skip in silence, also on a history that is not ours.
         let started = connection.start_replication(&shared.slot.name, Lsn::ZERO, &publications, binary).await?;
         shared.known().server = Some((server.system_identifier, server.timeline));
+        shared.carry();
         let (database, slot) = (&shared.database.name, &shared.slot.name);
         tracing::info!(
             database,

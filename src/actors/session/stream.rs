@@ -14,7 +14,7 @@ use tokio::{sync::mpsc, time::Instant};
 use super::{
     Command,
     decoding::Decoding,
-    watch::{Event, Watch},
+    watch::{self, Event, Watch},
 };
 use crate::{
     actors::{publisher::PublisherMessage, shared::SlotShared, slot::SlotMessage},
@@ -326,18 +326,34 @@ impl Streaming {
     }
 }
 
-/// The connection has ended. A publication that is younger than a change to be decoded joins later; one whose messages were
-/// already delivered has been recreated, and what happened between is gone.
+/// The connection has ended. A publication that is younger than a change to be decoded joins later. One whose messages were
+/// already delivered has been dropped or recreated: what happened between is gone.
 async fn lost(shared: &SlotShared, trouble: Trouble) -> Ended {
     if trouble.class != Class::Publication {
         return Ended::Failed(trouble);
     }
     let found = async {
         let sql = replication::sql(&shared.database.postgres).await?;
+        let verified = replication::verify_publications(&sql, &shared.streamed()).await;
+        verified.map_err(|trouble| watch::deviation(shared, trouble))?;
         let unseen = replication::unseen(&sql, &shared.slot.name, &shared.streamed()).await?;
         let unseen: Vec<_> = unseen.iter().map(String::as_str).collect();
-        if unseen.is_empty() || unseen.iter().any(|namespace| shared.has_delivered(namespace)) {
+        if unseen.is_empty() {
             return Err(trouble);
+        }
+        let delivered: Vec<_> = unseen.iter().copied().filter(|namespace| shared.has_delivered(namespace)).collect();
+        if !delivered.is_empty() {
+            let trouble = Trouble::new(
+                Class::Publication,
+                format!(
+                    "slot \"{}\": publications were recreated while their namespaces were delivered ({}): what was committed \
+                     before that cannot be decoded with them",
+                    shared.slot.name,
+                    delivered.join(", ")
+                ),
+                "find out who did it and copy what consumers miss; then resume the slot: these namespaces join behind that place",
+            );
+            return Err(watch::deviation(shared, trouble));
         }
         replication::begin(&sql, &unseen).await
     };

@@ -68,15 +68,27 @@ async fn publications(shared: Arc<SlotShared>, events: mpsc::Sender<Event>) {
         let good = shared.ledger().position();
         match verify(&shared).await {
             Ok(()) => shared.set_last_good(good),
-            Err(trouble) if matches!(trouble.class, Class::Publication | Class::TableMissing | Class::Schema) => {
-                let message = format!("{}; last known to be right at LSN {}", trouble.message, shared.last_good());
-                tell(&events, Event::Trouble(Trouble::new(Class::Publication, message, trouble.remedy))).await;
+            Err(trouble) if is_deviation(&trouble) => {
+                tell(&events, Event::Trouble(deviation(&shared, trouble))).await;
             }
             Err(trouble) => {
                 tracing::debug!(slot = shared.slot.name, "the publications could not be looked at: {trouble}");
             }
         }
     }
+}
+
+fn is_deviation(trouble: &Trouble) -> bool {
+    matches!(trouble.class, Class::Publication | Class::TableMissing | Class::Schema)
+}
+
+/// What is wrong with a publication now was right until some time before: with the last position where it was seen to be.
+pub(super) fn deviation(shared: &SlotShared, trouble: Trouble) -> Trouble {
+    if !is_deviation(&trouble) {
+        return trouble;
+    }
+    let message = format!("{}; last known to be right at LSN {}", trouble.message, shared.last_good());
+    Trouble::new(Class::Publication, message, trouble.remedy)
 }
 
 async fn verify(shared: &SlotShared) -> Result<(), Trouble> {

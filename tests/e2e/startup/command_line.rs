@@ -71,7 +71,7 @@ fn mistakes_in_the_configuration() {
             "[streams.db",
             "[kafka_clients.k.properties]\n\"acks\" = \"1\"\n[streams.db",
             "kafka_clients.k.properties.acks: ",
-            "leave",
+            "delete the line",
         ),
         (
             "[streams.db",

@@ -53,8 +53,9 @@ fn refusals_of_kafka() {
     shows(&service, "unlisted", "waiting", "kafka_unavailable", &["Kafka client \"unlisted\"", "127.0.0.1:"]);
     kafka.start_again();
 
-    let topic = &namespaces[0].lifecycle;
-    shows(&service, "unlisted", "waiting", "topic_missing", &[&format!("topic \"{topic}\""), "kafka-topics"]);
+    let topic = &namespaces[0].eventsink;
+    let create = format!("--create --topic {topic}");
+    shows(&service, "unlisted", "waiting", "topic_missing", &[&format!("topic \"{topic}\""), &create]);
     for name in ["denied", "unlisted"] {
         assert_eq!(messages(&service.slot(name)), 0);
     }

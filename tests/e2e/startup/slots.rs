@@ -1,6 +1,6 @@
 //! Slots that cannot be used, each until it can.
 
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use cdc_notifier::demo::postgres::{Mode, TemporaryPostgres};
 use postgres::Client;
@@ -17,7 +17,8 @@ struct Holder(Child);
 
 impl Holder {
     fn start(server: &TemporaryPostgres, slot: &str, publication: &str) -> Self {
-        let mut command = server.command("pg_recvlogical");
+        let beside = server.bin_dir().join("pg_recvlogical");
+        let mut command = Command::new(if beside.is_file() { beside } else { "pg_recvlogical".into() });
         command.args(["-h", server.host(), "-p", &server.port().to_string(), "-U", "postgres", "-d", "postgres"]);
         command.args(["--slot", slot, "--start", "--no-loop", "-f", "/dev/null", "-o", "proto_version=1"]);
         command.args(["-o", &format!("publication_names=\"{publication}\"")]);
