@@ -45,6 +45,8 @@ pub(super) struct SlotShared {
     offsets: Mutex<HashMap<String, Arc<OffsetWatch>>>,
     /// Namespaces whose publication is younger than the slot.
     joining: Mutex<Vec<Joining>>,
+    /// Namespaces that a stream of this process carries, with their confirmed messages when it began to.
+    carried: Mutex<HashMap<String, u64>>,
     /// Up to where the publications were right when last looked at.
     last_good: AtomicLsn,
     actor: Mutex<Option<ActorRef<SlotMessage>>>,
@@ -80,6 +82,7 @@ impl SlotShared {
             counts: Mutex::new(HashMap::new()),
             offsets: Mutex::new(HashMap::new()),
             joining: Mutex::new(Vec::new()),
+            carried: Mutex::new(HashMap::new()),
             last_good: AtomicLsn::default(),
             actor: Mutex::new(None),
             began: Instant::now(),
@@ -185,11 +188,35 @@ impl SlotShared {
         }
     }
 
-    /// Whether this process has delivered messages of a namespace.
+    /// The stream has begun with all namespaces but those that wait to join.
+    pub(super) fn carry(&self) {
+        let streamed = self.streamed();
+        let mut carried = lock(&self.carried);
+        for namespace in streamed {
+            carried.entry(namespace.to_owned()).or_insert_with(|| self.messages_confirmed(namespace));
+        }
+    }
+
+    /// The namespaces whose publications have been there in this process: they must not vanish.
+    pub(super) fn carried(&self) -> Vec<String> {
+        lock(&self.carried).keys().cloned().collect()
+    }
+
+    /// Whether messages of a namespace were delivered since it is carried.
     pub(super) fn has_delivered(&self, namespace: &str) -> bool {
+        let before = lock(&self.carried).get(namespace).copied();
+        before.is_some_and(|before| self.messages_confirmed(namespace) > before)
+    }
+
+    fn messages_confirmed(&self, namespace: &str) -> u64 {
         let place = self.slot.namespaces.iter().position(|other| other.name == namespace);
         let status = place.and_then(|place| self.status.namespaces.get(place));
-        status.is_some_and(|status| status.messages_confirmed.load(Ordering::Relaxed) > 0)
+        status.map_or(0, |status| status.messages_confirmed.load(Ordering::Relaxed))
+    }
+
+    /// The publications are taken as they are now: what is missing is created and joins, what was recreated joins again.
+    pub(super) fn forget_publications(&self) {
+        lock(&self.carried).clear();
     }
 
     pub(super) fn last_good(&self) -> Lsn {
@@ -203,6 +230,7 @@ impl SlotShared {
     /// The server's history is taken as it is now.
     pub(super) fn forget_history(&self) {
         *self.known() = Known::default();
+        self.forget_publications();
         self.ledger().forget();
     }
 

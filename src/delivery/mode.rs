@@ -6,9 +6,10 @@ use super::{ledger::Ledger, slot::Ended};
 use crate::change::Trouble;
 
 /// What a stream is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// It reads.
+    #[default]
     Reading,
     /// It reads to the end of the open transaction and waits until all is confirmed; then it ends.
     Draining {

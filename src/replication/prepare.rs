@@ -37,6 +37,8 @@ pub struct Plan<'a> {
     pub slot: &'a config::Slot,
     /// Whether this process knows that the slot existed: if it is gone now, history has changed.
     pub known: bool,
+    /// Namespaces whose publications were there earlier in this process: if one is gone now, it was dropped behind our back.
+    pub carried: &'a [String],
 }
 
 /// What was found or made.
@@ -80,7 +82,7 @@ pub async fn prepare(plan: Plan<'_>) -> Result<Prepared, Trouble> {
         None if !plan.slot.create_slot => return Err(slot::missing(sql.place(), name)),
         None => {}
     }
-    let created = create_publications(&sql, plan.database, &namespaces).await?;
+    let created = create_publications(&sql, plan, &namespaces).await?;
     if found.is_some() && !created.is_empty() {
         // The next statement after their creation: were this lost, the stream would fail with 42704 and `joins::unseen` be asked.
         prepared.joining = joins::begin(&sql, &created).await?;
@@ -101,20 +103,20 @@ pub async fn prepare(plan: Plan<'_>) -> Result<Prepared, Trouble> {
 }
 
 /// Creates the missing publications after all existing ones were found right, so that nothing can fail between creating and joining.
-async fn create_publications<'a>(
-    sql: &Sql,
-    db: &config::Postgres,
-    namespaces: &[&'a str],
-) -> Result<Vec<&'a str>, Trouble> {
+async fn create_publications<'a>(sql: &Sql, plan: Plan<'_>, namespaces: &[&'a str]) -> Result<Vec<&'a str>, Trouble> {
     let tables = publication::tables(sql, namespaces).await?;
     for _ in 0..RACES {
         let missing = publication::missing(sql, namespaces).await?;
+        let gone: Vec<&str> = missing.iter().copied().filter(|name| plan.carried.iter().any(|it| it == name)).collect();
+        if !gone.is_empty() {
+            return Err(vanished(sql, &gone));
+        }
         let there: Vec<&str> = namespaces.iter().copied().filter(|name| !missing.contains(name)).collect();
         publication::verify_publications(sql, &there).await?;
         if missing.is_empty() {
             return Ok(missing);
         }
-        if publication::create(sql, db, &missing, &tables).await? {
+        if publication::create(sql, plan.database, &missing, &tables).await? {
             tracing::info!(publications = ?missing, "publications created");
             return Ok(missing);
         }
@@ -166,6 +168,19 @@ async fn server(sql: &Sql) -> Result<Prepared, Trouble> {
         joining: Vec::new(),
         wal_sender_timeout: timeout.map(Duration::from_millis),
     })
+}
+
+fn vanished(sql: &Sql, namespaces: &[&str]) -> Trouble {
+    Trouble::new(
+        Class::HistoryChanged,
+        format!(
+            "{}: publications were dropped behind our back ({}): what was committed since is lost to these namespaces",
+            sql.place().server,
+            namespaces.join(", ")
+        ),
+        "find out who dropped them and copy what consumers miss; then resume the slot: the publications are created anew, and \
+         these namespaces join behind that",
+    )
 }
 
 fn dropped(sql: &Sql, name: &str) -> Trouble {

@@ -86,7 +86,7 @@ pub(crate) async fn with_tables(options: &Options, namespaces: &[&str]) -> (Temp
 }
 
 pub(crate) async fn prepared(db: &Postgres, slot: &Slot) -> Result<Prepared, Trouble> {
-    prepare(Plan { database: db, slot, known: false }).await
+    prepare(Plan { database: db, slot, known: false, carried: &[] }).await
 }
 
 /// The trouble, which must be of this kind, tell each of these in its remedy, name the server, and hide the password.
@@ -115,6 +115,11 @@ pub(crate) async fn execute(sql: &Sql, statement: &str) {
 
 pub(crate) async fn value(sql: &Sql, query: &str) -> String {
     sql.query_one(query, &[]).await.unwrap_or_else(|error| panic!("{query}: {error:?}")).get(0)
+}
+
+/// 15, 16 ... The tests hold for every version from 13 on.
+pub(crate) async fn major(sql: &Sql) -> u32 {
+    value(sql, "SELECT (current_setting('server_version_num')::int / 10000)::text").await.parse().unwrap()
 }
 
 pub(crate) fn contains(message: &[u8], part: &[u8]) -> bool {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    actors::{parcel::Parcel, shared::SlotShared},
+    actors::{failpoint::failpoint, parcel::Parcel, shared::SlotShared},
     change::{Class, Lsn, Transaction, Trouble},
     delivery::{Fault, Intake, Judgement},
     pgoutput::{self, Message},
@@ -93,13 +93,15 @@ impl Decoding {
                 Err(fault) => Err(fault),
             },
             Message::Commit { commit_lsn, end_lsn, .. } => {
+                failpoint("session");
                 return match intake.commit(commit_lsn, end_lsn) {
                     Ok(()) => Ok(Some(end_lsn)),
                     Err(fault) => Err(self.fault(lsn, fault)),
                 };
             }
             Message::Relation(relation) => {
-                if self.pipeline.relation(&relation)? == Announced::Foreign {
+                let announced = self.pipeline.relation(&relation).map_err(|trouble| self.since(trouble))?;
+                if announced == Announced::Foreign {
                     self.log_ignored(&format!("table \"{}\".\"{}\"", relation.schema, relation.name));
                 }
                 Ok(())
@@ -151,6 +153,12 @@ impl Decoding {
                  which was confirmed already"
             )),
         }
+    }
+
+    /// Adds from where on a table is wrong.
+    fn since(&self, trouble: Trouble) -> Trouble {
+        let good = self.shared.ledger().position();
+        Trouble { message: format!("{}; last known to be right at LSN {good}", trouble.message), ..trouble }
     }
 
     fn undecodable(&self, lsn: Lsn, error: &dyn std::fmt::Display) -> Trouble {

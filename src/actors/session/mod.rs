@@ -56,10 +56,12 @@ impl Session {
     /// Publications and slot first, so that PostgreSQL keeps what happens from now on; then the topics; then the stream.
     async fn open(self) -> Result<Streaming, Trouble> {
         let shared = &self.shared;
-        let plan =
-            Plan { database: &shared.database.postgres, slot: &shared.slot, known: shared.known().server.is_some() };
+        let (known, carried) = (shared.known().server.is_some(), shared.carried());
+        let plan = Plan { database: &shared.database.postgres, slot: &shared.slot, known, carried: &carried };
         let prepared = replication::prepare(plan).await?;
         shared.add_joining(prepared.joining.clone());
+        // The publications have just been found right.
+        shared.set_last_good(prepared.confirmed_flush_lsn);
         self.open_outlets().await?;
         if shared.streamed().is_empty() {
             self.join_all().await?;
@@ -69,6 +71,7 @@ impl Session {
         let (watch, events) = Watch::start(shared);
         Ok(Streaming {
             session: self.number,
+            start: prepared.confirmed_flush_lsn,
             decoding: Decoding::new(shared, self.pipeline()),
             shared: Arc::clone(shared),
             stream,
@@ -103,14 +106,13 @@ impl Session {
             topics.extend([namespace.eventsink_topic.clone(), namespace.lifecycle_topic.clone()]);
         }
         for (name, (client, topics)) in clients {
-            let outlet = match self.shared.outlet(name) {
-                Some(outlet) => outlet,
-                None => {
-                    let (client, shared) = (Arc::clone(client), Arc::clone(&self.shared));
-                    let outlet = blocking(move || Outlet::open(&client, &shared)).await?;
-                    self.shared.add_outlet(name.to_owned(), Arc::clone(&outlet));
-                    outlet
-                }
+            let outlet = if let Some(outlet) = self.shared.outlet(name) {
+                outlet
+            } else {
+                let (client, shared) = (Arc::clone(client), Arc::clone(&self.shared));
+                let outlet = blocking(move || Outlet::open(&client, &shared)).await?;
+                self.shared.add_outlet(name.to_owned(), Arc::clone(&outlet));
+                outlet
             };
             let counts = self.counts(client, &outlet, topics).await?;
             for (publisher, namespace) in self.publishers.iter().zip(&self.shared.slot.namespaces) {
@@ -151,6 +153,7 @@ impl Session {
         };
         shared.known().acknowledging(lsn);
         replication::advance(&sql, &shared.slot.name, lsn).await?;
+        shared.known().acknowledged = lsn;
         shared.joined(lsn);
         Ok(())
     }
@@ -174,6 +177,7 @@ impl Session {
         // From the slot's own position: one of ours would make the server skip in silence, also on a history that is not ours.
         let started = connection.start_replication(&shared.slot.name, Lsn::ZERO, &publications, binary).await?;
         shared.known().server = Some((server.system_identifier, server.timeline));
+        shared.carry();
         let (database, slot) = (&shared.database.name, &shared.slot.name);
         tracing::info!(
             database,

@@ -14,7 +14,7 @@ use tokio::{sync::mpsc, time::Instant};
 use super::{
     Command,
     decoding::Decoding,
-    watch::{Event, Watch},
+    watch::{self, Event, Watch},
 };
 use crate::{
     actors::{publisher::PublisherMessage, shared::SlotShared, slot::SlotMessage},
@@ -43,6 +43,8 @@ enum Pass {
 
 pub(super) struct Streaming {
     pub(super) session: u64,
+    /// Where the slot stood when it was prepared.
+    pub(super) start: Lsn,
     pub(super) shared: Arc<SlotShared>,
     pub(super) stream: ReplicationStream,
     pub(super) decoding: Decoding,
@@ -55,29 +57,26 @@ pub(super) struct Streaming {
     pub(super) _watch: Watch,
 }
 
+#[derive(Default)]
 struct Turn {
     mode: Mode,
     coalesce: Coalesce,
     /// Not to be read before.
     read_at: Duration,
+    /// The slot's actor knows that the stream has begun.
+    announced: bool,
     join_at: Option<Lsn>,
     status: Vec<u8>,
 }
 
 impl Streaming {
     pub(super) async fn run(mut self) -> Ended {
-        let mut turn = Turn {
-            mode: Mode::Reading,
-            coalesce: Coalesce::default(),
-            read_at: Duration::ZERO,
-            join_at: None,
-            status: Vec::with_capacity(StatusUpdate::LEN),
-        };
+        let mut turn = Turn::default();
         loop {
             let pass = match self.decode(&mut turn) {
                 Ok(pass) => pass,
                 Err(Stop::Connection(trouble)) => {
-                    self.hand_over();
+                    self.hand_over(&mut turn);
                     return lost(&self.shared, trouble).await;
                 }
                 Err(Stop::Data(trouble)) => {
@@ -85,12 +84,13 @@ impl Streaming {
                     Pass::Done
                 }
             };
-            self.hand_over();
+            self.hand_over(&mut turn);
             match self.turn(&mut turn, pass).await {
                 Ok(None) => {}
                 Ok(Some(ended)) => {
-                    if let (Ended::Rejoin, Some(lsn)) = (&ended, turn.join_at) {
-                        self.shared.joined(lsn);
+                    if ended == Ended::Rejoin {
+                        // Not `join_at`: what was decoded since then was decoded without the namespaces that join.
+                        self.shared.joined(self.shared.ledger().position());
                     }
                     return self.finish(ended).await;
                 }
@@ -114,6 +114,11 @@ impl Streaming {
             match frame {
                 Frame::CopyData(bytes) => match CopyData::parse(bytes) {
                     Ok(CopyData::XLogData { start, payload, .. }) => {
+                        if !self.decoding.has_begun() {
+                            // The slot may have fallen back since it was prepared, but not behind what it sends first.
+                            let first = self.decoding.first(payload).unwrap_or(self.start);
+                            self.begin(self.start.min(first))?;
+                        }
                         self.feedback.received(start);
                         let end = self.decoding.message(start, payload).map_err(Stop::Data)?;
                         if let Some(end) = end {
@@ -121,15 +126,8 @@ impl Streaming {
                         }
                     }
                     Ok(CopyData::PrimaryKeepalive { wal_end, reply_requested, .. }) => {
-                        if !self.decoding.has_begun() {
-                            let mut known = self.shared.known();
-                            known.check_start(&self.shared.slot.name, wal_end).map_err(Stop::Data)?;
-                            known.acknowledging(wal_end);
-                            drop(known);
-                            self.decoding.begin_at(wal_end);
-                            self.feedback.begin(wal_end);
-                            let _stopped = self.slot.cast(SlotMessage::Streaming { session: self.session });
-                        }
+                        // The first keepalive says where the slot really stands.
+                        self.begin(wal_end)?;
                         self.feedback.received(wal_end);
                         if reply_requested {
                             self.feedback.reply_requested();
@@ -158,7 +156,28 @@ impl Streaming {
         }
     }
 
-    fn hand_over(&mut self) {
+    /// The stream begins, unless it has: everything before this position is acknowledged.
+    fn begin(&mut self, position: Lsn) -> Result<(), Stop> {
+        if self.decoding.has_begun() {
+            return Ok(());
+        }
+        {
+            let mut known = self.shared.known();
+            known.check_start(&self.shared.slot.name, position).map_err(Stop::Data)?;
+            known.acknowledging(position);
+        }
+        self.decoding.begin_at(position);
+        self.feedback.begin(position);
+        self.shared.status.confirmed.set(position);
+        self.shared.status.acknowledged.set(position);
+        Ok(())
+    }
+
+    fn hand_over(&mut self, turn: &mut Turn) {
+        if self.decoding.has_begun() && !turn.announced {
+            turn.announced = true;
+            let _stopped = self.slot.cast(SlotMessage::Streaming { session: self.session });
+        }
         for (namespace, parcel) in self.decoding.hand_over() {
             if let Some(publisher) = self.publishers.get(namespace) {
                 // A dead publisher crashes the slot; the parcel gives its credits back.
@@ -278,13 +297,7 @@ impl Streaming {
 
     /// The last word: what is confirmed, and the end of the copy.
     async fn finish(mut self, ended: Ended) -> Ended {
-        let mut turn = Turn {
-            mode: Mode::Reading,
-            coalesce: Coalesce::default(),
-            read_at: Duration::ZERO,
-            join_at: None,
-            status: Vec::with_capacity(StatusUpdate::LEN),
-        };
+        let mut turn = Turn::default();
         let now = self.shared.now();
         self.progress(now);
         let last = self.feedback.status(now);
@@ -317,18 +330,34 @@ impl Streaming {
     }
 }
 
-/// The connection has ended. A publication that is younger than a change to be decoded joins later; one whose messages were
-/// already delivered has been recreated, and what happened between is gone.
+/// The connection has ended. A publication that is younger than a change to be decoded joins later. One whose messages were
+/// already delivered has been dropped or recreated: what happened between is gone.
 async fn lost(shared: &SlotShared, trouble: Trouble) -> Ended {
     if trouble.class != Class::Publication {
         return Ended::Failed(trouble);
     }
     let found = async {
         let sql = replication::sql(&shared.database.postgres).await?;
+        let verified = replication::verify_publications(&sql, &shared.streamed()).await;
+        verified.map_err(|trouble| watch::deviation(shared, trouble))?;
         let unseen = replication::unseen(&sql, &shared.slot.name, &shared.streamed()).await?;
         let unseen: Vec<_> = unseen.iter().map(String::as_str).collect();
-        if unseen.is_empty() || unseen.iter().any(|namespace| shared.has_delivered(namespace)) {
+        if unseen.is_empty() {
             return Err(trouble);
+        }
+        let delivered: Vec<_> = unseen.iter().copied().filter(|namespace| shared.has_delivered(namespace)).collect();
+        if !delivered.is_empty() {
+            let trouble = Trouble::new(
+                Class::Publication,
+                format!(
+                    "slot \"{}\": publications were recreated while their namespaces were delivered ({}): what was committed \
+                     before that cannot be decoded with them",
+                    shared.slot.name,
+                    delivered.join(", ")
+                ),
+                "find out who did it and copy what consumers miss; then resume the slot: these namespaces join behind that place",
+            );
+            return Err(watch::deviation(shared, trouble));
         }
         replication::begin(&sql, &unseen).await
     };
