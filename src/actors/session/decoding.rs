@@ -48,6 +48,14 @@ impl Decoding {
         self.intake = Some(Intake::begin_at(position, &mut self.shared.ledger()));
     }
 
+    /// Where the transaction that this message begins was committed.
+    pub(super) fn first(payload: &[u8]) -> Option<Lsn> {
+        match pgoutput::decode(payload) {
+            Ok(Message::Begin(transaction)) => Some(transaction.commit_lsn),
+            _ => None,
+        }
+    }
+
     /// Whether the stream has begun.
     pub(super) const fn has_begun(&self) -> bool {
         self.intake.is_some()

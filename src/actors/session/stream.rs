@@ -116,7 +116,7 @@ impl Streaming {
                     Ok(CopyData::XLogData { start, payload, .. }) => {
                         if !self.decoding.has_begun() {
                             // The slot may have fallen back since it was prepared, but not behind what it sends first.
-                            let first = self.decoding.first(payload).unwrap_or(self.start);
+                            let first = Decoding::first(payload).unwrap_or(self.start);
                             self.begin(self.start.min(first))?;
                         }
                         self.feedback.received(start);
