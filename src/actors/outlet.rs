@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
@@ -25,6 +25,8 @@ struct Confirmations {
     held: AtomicUsize,
     /// Records with the producer, per namespace and topic.
     in_flight: Vec<[AtomicUsize; 2]>,
+    /// The first record that was given up.
+    given_up: OnceLock<Token>,
 }
 
 const fn place(topic: Topic) -> usize {
@@ -72,8 +74,11 @@ impl Confirmations {
 impl Settlement for Confirmations {
     fn settled(&self, delivery: Delivery) {
         let token = Token::from_bits(delivery.token);
-        if let Outcome::Confirmed { .. } = delivery.outcome {
-            self.confirm(token);
+        match delivery.outcome {
+            Outcome::Confirmed { .. } => self.confirm(token),
+            Outcome::Failed => {
+                self.given_up.get_or_init(|| token);
+            }
         }
         let cost = self.shared.cost(token.namespace(), delivery.bytes);
         self.left(token, cost);
@@ -83,7 +88,7 @@ impl Settlement for Confirmations {
     }
 
     fn failed(&self, trouble: &Trouble) {
-        // Who sends a record alone knows which one was refused, and tells it.
+        // The publisher that sends alone tells itself: it knows which record this is.
         if trouble.class == Class::MessageTooLarge && self.shared.alone() {
             return;
         }
@@ -105,6 +110,7 @@ impl Outlet {
             shared: Arc::clone(shared),
             held: AtomicUsize::new(0),
             in_flight: namespaces.map(|_| [AtomicUsize::new(0), AtomicUsize::new(0)]).collect(),
+            given_up: OnceLock::new(),
         });
         let settlement: Arc<dyn Settlement> = Arc::<Confirmations>::clone(&confirmations);
         let offsets = shared.offsets(&client.name);
@@ -125,9 +131,9 @@ impl Outlet {
         self.confirmations.in_flight(token).map_or(0, |count| count.load(Ordering::Acquire))
     }
 
-    /// Whether nothing at all is with the producer.
-    pub(super) fn is_settled(&self) -> bool {
-        self.confirmations.held.load(Ordering::Acquire) == 0
+    /// The first record that was given up.
+    pub(super) fn given_up(&self) -> Option<Token> {
+        self.confirmations.given_up.get().copied()
     }
 
     /// Hands a record over; its credits go with it.

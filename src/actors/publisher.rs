@@ -26,6 +26,8 @@ use crate::{
 
 /// How often a condition is looked at that no wake-up announces: a full queue, an empty partition.
 const LOOK: Duration = Duration::from_millis(5);
+/// How long the report of a record may take once its producer has failed; of some it never comes.
+const REPORT: Duration = Duration::from_secs(1);
 
 pub(super) struct Publisher;
 
@@ -169,7 +171,8 @@ impl Line {
     }
 }
 
-/// Sends a record when nothing else is with Kafka, and waits for its confirmation. One that is refused alone is an invalid row.
+/// Sends a record when everything before it is confirmed, and waits for its confirmation. One that is refused alone is an invalid
+/// row.
 async fn alone(
     shared: &SlotShared,
     namespace: &Namespace,
@@ -178,19 +181,29 @@ async fn alone(
     record: &Record<'_>,
     parcel: &mut Parcel,
 ) -> Result<(), Trouble> {
-    let _turn = shared.turn().await;
-    hand_over(shared, namespace, number, line, record, parcel).await?;
-    while !line.outlet.is_settled() {
+    // What other namespaces have before it goes first: a refusal ends this producer, and the slot halts before this record.
+    while !shared.ledger().is_oldest(record.token.sequence()) {
         if let Some(trouble) = line.outlet.broken() {
-            return Err(if trouble.class == Class::MessageTooLarge {
-                too_large(namespace, record, &trouble)
-            } else {
-                trouble
-            });
+            return Err(trouble);
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    Ok(())
+    let _turn = shared.turn().await;
+    hand_over(shared, namespace, number, line, record, parcel).await?;
+    let mut patience = REPORT;
+    while line.outlet.in_flight(record.token) > 0 && !patience.is_zero() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        if line.outlet.broken().is_some() {
+            patience = patience.saturating_sub(Duration::from_millis(1));
+        }
+    }
+    match line.outlet.broken() {
+        None => Ok(()),
+        Some(trouble) if trouble.class == Class::MessageTooLarge && line.outlet.given_up() == Some(record.token) => {
+            Err(too_large(namespace, record, &trouble))
+        }
+        Some(trouble) => Err(trouble),
+    }
 }
 
 fn too_large(namespace: &Namespace, record: &Record<'_>, trouble: &Trouble) -> Trouble {

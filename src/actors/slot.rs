@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     change::{Class, Lsn, Trouble},
-    delivery::{Effect, Ended, Input, SlotMachine},
+    delivery::{Effect, Ended, Input, SlotMachine, State},
 };
 
 /// How often the same trouble is logged.
@@ -230,7 +230,12 @@ impl SlotState {
     }
 
     fn handle(&mut self, myself: &ActorRef<SlotMessage>, input: Input) {
-        let news = matches!(input, Input::Ended(Ended::Failed(_)) | Input::SendFailed { .. } | Input::ServerStopping);
+        let news = match &input {
+            // Told by the delivery report and by the publisher that was refused: once is enough.
+            Input::SendFailed { .. } => matches!(self.machine.state(), State::Connecting | State::Streaming),
+            Input::Ended(Ended::Failed(_)) | Input::ServerStopping => true,
+            _ => false,
+        };
         for effect in self.machine.handle(input) {
             self.carry_out(myself, effect);
         }

@@ -145,6 +145,12 @@ impl Ledger {
         self.entries.front().is_none_or(|entry| entry.through.is_none())
     }
 
+    /// Whether nothing older than this transaction waits for its confirmation.
+    #[must_use]
+    pub const fn is_oldest(&self, sequence: u64) -> bool {
+        sequence <= self.first
+    }
+
     /// How long the oldest transaction with unconfirmed messages has seen no confirmation; `None` if none waits.
     #[must_use]
     pub fn waiting(&self, now: Duration) -> Option<Duration> {

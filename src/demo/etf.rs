@@ -32,24 +32,25 @@ fn put(value: &Json, out: &mut Vec<u8>) {
             put_tag("b", out);
             put_atom(if *value { "true" } else { "false" }, out);
         }
-        Json::Number(number) => match number.as_i64() {
-            Some(value) => {
+        Json::Number(number) => {
+            if let Some(value) = number.as_i64() {
                 put_tag("i", out);
                 put_integer(value, out);
-            }
-            None => {
+            } else {
                 put_tag("flt", out);
                 out.push(NEW_FLOAT);
                 out.extend(number.as_f64().unwrap_or_default().to_be_bytes());
             }
-        },
+        }
         Json::String(text) => put_str(text, out),
         Json::Array(values) => {
             put_tag("arr", out);
             if !values.is_empty() {
                 out.push(LIST);
                 put_length(values.len(), out);
-                values.iter().for_each(|value| put(value, out));
+                for value in values {
+                    put(value, out);
+                }
             }
             out.push(NIL);
         }

@@ -81,6 +81,8 @@ pub(super) struct Message {
     pub(super) key: String,
     /// Its value as JSON, what tells most first.
     pub(super) value: String,
+    /// How many characters of it tell what has happened.
+    pub(super) news: usize,
 }
 
 impl Message {
@@ -102,7 +104,9 @@ impl Message {
             (Kind::Event, line(&event.to_json(), &order))
         };
         let key = String::from_utf8_lossy(&record.key.unwrap_or_default()).into_owned();
-        Ok(Self { kind, topic: record.topic, partition: record.partition, offset: record.offset, key, value })
+        let news = value.find(r#","created_at":"#).unwrap_or(value.len());
+        let news = value.get(..news).unwrap_or_default().chars().count();
+        Ok(Self { kind, topic: record.topic, partition: record.partition, offset: record.offset, key, value, news })
     }
 }
 
@@ -144,6 +148,7 @@ mod tests {
         let message = Message::read(event.clone(), false).unwrap();
         assert_eq!((message.kind, message.key.as_str()), (Kind::Event, "shop/orders 1001"));
         assert!(message.value.starts_with(r#"{"event_id":3,"data":{"change":"paid"},"#), "{}", message.value);
+        assert_eq!(message.value.get(..message.news), Some(r#"{"event_id":3,"data":{"change":"paid"}"#));
         let whole = read::sink_event(event.value.as_deref().unwrap()).unwrap().to_json();
         assert_eq!(serde_json::from_str::<Json>(&message.value).unwrap(), whole);
 

@@ -6,7 +6,7 @@ use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
 
 use super::{
-    message::{Kind, Message},
+    message::{Counts, Kind, Message},
     stage::topics,
 };
 
@@ -14,14 +14,18 @@ use super::{
 const BOLD: Style = Style::new().bold();
 /// What is not looked at first.
 const DIM: Style = Style::new().dimmed();
-/// Width of labels before a colon of space.
+/// Width of a label, with the space after it.
 const LABEL: usize = 20;
-/// A value with less room than this gets a line of its own.
-const ROOM: usize = 52;
+/// Width of what stands beside it, if there is a remark.
+const VALUE: usize = 15;
+/// Width of a number in the table of counts, with the space before it.
+const NUMBER: usize = 9;
+/// Width of the word for a message's kind, with the space after it.
+const KIND: usize = 9;
 
 const fn style(kind: Kind) -> Style {
     let colour = match kind {
-        Kind::Created => AnsiColor::Blue,
+        Kind::Created => AnsiColor::Yellow,
         Kind::Event => AnsiColor::Cyan,
         Kind::Failed => AnsiColor::Red,
         Kind::Working => AnsiColor::Green,
@@ -54,44 +58,62 @@ impl Screen {
         self.line(text);
     }
 
-    /// An empty line and a heading.
-    pub(super) fn heading(&mut self, text: &str) {
-        self.line(&format!("\n{BOLD}{text}{BOLD:#}"));
+    /// A label, what it is, and a remark, which goes below on a narrow terminal.
+    pub(super) fn entry(&mut self, label: &str, value: &str, remark: &str) {
+        let value = if remark.is_empty() { value.to_owned() } else { format!("{value:<VALUE$}") };
+        let width = 2 + LABEL + value.chars().count() + 2 + remark.chars().count();
+        let below = columns().is_some_and(|columns| columns < width);
+        let between = if below { format!("\n{:1$}", "", 2 + LABEL) } else { "  ".to_owned() };
+        let remark = if remark.is_empty() { String::new() } else { format!("{between}{DIM}{remark}{DIM:#}") };
+        self.line(&format!("  {label:<LABEL$}{value}{remark}"));
     }
 
-    /// A label, what it is, and a remark.
-    pub(super) fn entry(&mut self, label: &str, value: &str, remark: &str) {
-        let remark = if remark.is_empty() { String::new() } else { format!("  {DIM}{remark}{DIM:#}") };
-        self.line(&format!("  {label:<LABEL$}{value}{remark}"));
+    /// The heading of a table of counts.
+    pub(super) fn counts_heading(&mut self, heading: &str) {
+        let names = cells(|kind| kind.name().to_owned());
+        self.line(&format!("\n{BOLD}{heading:<1$}{names}{:>NUMBER$}{BOLD:#}", "all", 2 + LABEL));
+    }
+
+    /// A row of it; without counts by kind their columns stay empty.
+    pub(super) fn counts(&mut self, label: &str, counts: Option<&Counts>, total: u64) {
+        let cells = cells(|kind| counts.map_or_else(String::new, |counts| counts.of(kind).to_string()));
+        self.line(&format!("  {label:<LABEL$}{cells}{total:>NUMBER$}"));
     }
 
     /// The names of a message's columns.
     pub(super) fn columns(&mut self) {
         let width = self.topic_width;
+        self.line("\nTopics are read side by side; the messages of a key are in order within a topic.\n");
         self.line(&format!(
-            "\n{DIM}{:<7}  {:<width$}  {:>4}  {:>6}  {:<16}  value{DIM:#}",
+            "{DIM}{:KIND$}{:<width$}  {:>4}  {:>6}  {:<16}  value{DIM:#}",
             "", "topic", "part", "offset", "key"
         ));
     }
 
-    /// A message in one line; on a terminal cut where the line ends, and in two lines if it is narrow.
+    /// A message in one line; on a terminal cut where the line ends.
     pub(super) fn message(&mut self, message: &Message) {
-        let Message { kind, topic, partition, offset, key, value } = message;
+        let Message { kind, topic, partition, offset, key, value, news } = message;
         let (style, width) = (style(*kind), self.topic_width);
-        let place = format!("  {topic:<width$}  {partition:>4}  {offset:>6}  {key:<16}");
-        let used = 7 + place.chars().count() + 2;
-        let (between, value) = match columns() {
-            None => ("  ", value.clone()),
-            Some(columns) if columns < used + ROOM => ("\n         ", cut(value, columns.saturating_sub(9))),
-            Some(columns) => ("  ", cut(value, columns - used)),
+        let place = format!("{topic:<width$}  {partition:>4}  {offset:>6}  {key:<16}");
+        let used = KIND + place.chars().count() + 2;
+        let lines = match columns() {
+            None => format!("  {value}"),
+            Some(columns) if columns >= used + news => format!("  {}", cut(value, columns - used)),
+            Some(columns) => below(value, *news, columns),
         };
-        self.line(&format!("{style}{:<7}{style:#}{place}{between}{DIM}{value}{DIM:#}", kind.name()));
+        self.line(&format!("{style}{:<KIND$}{style:#}{place}{DIM}{lines}{DIM:#}", kind.name()));
     }
 
     fn line(&mut self, text: &str) {
         let written = writeln!(self.out, "{text}").and_then(|()| self.out.flush());
         self.closed |= written.is_err();
     }
+}
+
+/// The columns of the table of counts.
+fn cells(text: impl Fn(Kind) -> String) -> String {
+    let cell = |kind: &Kind| [" ".repeat(NUMBER.saturating_sub(text(*kind).len())), text(*kind)].concat();
+    Kind::ALL.iter().map(cell).collect()
 }
 
 /// The width of the terminal; `None` if stdout is none.
@@ -109,9 +131,28 @@ fn cut(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// A value on lines of its own: as many as its news take.
+fn below(value: &str, news: usize, columns: usize) -> String {
+    let width = columns.saturating_sub(KIND).max(1);
+    let whole = news.max(1).div_ceil(width) * width;
+    let characters: Vec<char> = cut(value, whole).chars().collect();
+    let line = |line: &[char]| ["\n", &" ".repeat(KIND), &String::from_iter(line)].concat();
+    characters.chunks(width).map(line).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::cut;
+    use super::*;
+
+    #[test]
+    fn a_narrow_terminal_shows_the_news() {
+        let indent = " ".repeat(KIND);
+        assert_eq!(below("abcdef", 2, KIND + 3), format!("\n{indent}ab…"));
+        assert_eq!(below("abcdef", 3, KIND + 3), format!("\n{indent}ab…"));
+        assert_eq!(below("abcdef", 4, KIND + 3), format!("\n{indent}abc\n{indent}def"));
+        assert_eq!(below("abcdefg", 4, KIND + 3), format!("\n{indent}abc\n{indent}de…"));
+        assert_eq!(below("ab", 2, 0), format!("\n{indent}a\n{indent}b"));
+    }
 
     #[test]
     fn what_does_not_fit_is_cut() {

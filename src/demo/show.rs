@@ -40,10 +40,12 @@ pub(super) async fn show(length: Option<Duration>) -> Result<u8, Failure> {
     let signals = Signals::count()?;
     let mut screen = Screen::new();
     screen.text(
-        "A writer changes progressor's tables in a temporary PostgreSQL; cdc-notifier publishes each change to a Kafka broker.\n\
-         Each line below is a message as a consumer reads it. All of it runs on this machine and goes away at the end.\n",
+        "A writer changes progressor's tables in a temporary PostgreSQL; cdc-notifier\n\
+         publishes each change to a Kafka broker, and a consumer shows what it reads.\n\
+         All of it runs on this machine and goes away at the end.\n",
     );
     let Some(stage) = Stage::build(&signals).await? else { return Ok(exit::DONE) };
+    introduce(&mut screen, &stage);
     logging::init(&stage.config.log).map_err(|error| Failure::environment(&error, error.remedy()))?;
     let (stop, stopped) = oneshot::channel();
     let Service { streams, admin, mut ended } = Service::start(&stage.config, stopped).await.map_err(|error| {
@@ -69,6 +71,12 @@ pub(super) async fn show(length: Option<Duration>) -> Result<u8, Failure> {
     result
 }
 
+fn introduce(screen: &mut Screen, stage: &Stage) {
+    let topics = format!("{} topics of {PARTITIONS} partitions", topics().len());
+    screen.entry("PostgreSQL", &stage.postgres_version, &stage.server.socket_dir().display().to_string());
+    screen.entry("Kafka", stage.broker.bootstrap(), &topics);
+}
+
 fn status(streams: &Streams) -> Result<Arc<SlotStatus>, Failure> {
     streams.slots().first().map(Arc::clone).ok_or_else(|| Failure::defect("no slot is configured"))
 }
@@ -88,7 +96,10 @@ impl Play<'_> {
         if !self.starts().await? {
             return Ok(exit::DONE);
         }
-        self.introduce(length, admin);
+        let end = length.map_or_else(String::new, |length| format!("or after {} s", length.as_secs()));
+        self.screen.entry("cdc-notifier", SLOT, admin);
+        self.screen.entry("to end it", "Ctrl-C", &end);
+        self.screen.columns();
         let mut reader = Reader::start(self.stage.kafka_client()?, topics())?;
         let (stop, stopped) = oneshot::channel();
         let mut writer = tokio::spawn(Writer::open(self.stage.postgres()?).await?.run(stopped));
@@ -128,18 +139,6 @@ impl Play<'_> {
             _ended = &mut *self.ended => Err(self.trouble("the service has ended")),
             () = sleep(START) => Err(self.trouble("the service does not begin to stream")),
         }
-    }
-
-    fn introduce(&mut self, length: Option<Duration>, admin: &str) {
-        let Self { screen, stage, .. } = self;
-        let sockets = stage.server.socket_dir().display().to_string();
-        let topics = format!("{} topics of {PARTITIONS} partitions", topics().len());
-        let end = length.map_or_else(String::new, |length| format!("or after {} s", length.as_secs()));
-        screen.entry("PostgreSQL", &stage.postgres_version, &sockets);
-        screen.entry("Kafka", stage.broker.bootstrap(), &topics);
-        screen.entry("cdc-notifier", SLOT, admin);
-        screen.entry("to end it", "Ctrl-C", &end);
-        screen.columns();
     }
 
     /// Shows messages until it is time to end.

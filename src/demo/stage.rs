@@ -43,7 +43,7 @@ impl Stage {
     pub(super) async fn build(signals: &Signals) -> Result<Option<Self>, Failure> {
         let servers = tokio::task::spawn_blocking(|| {
             let server = TemporaryPostgres::start(&Options::default())?;
-            let topics: Vec<_> = topics();
+            let topics = topics();
             let topics: Vec<_> = topics.iter().map(|topic| (topic.as_str(), PARTITIONS)).collect();
             Ok::<_, Failure>((server, InProcessBroker::start(&topics)?))
         });
@@ -100,17 +100,15 @@ fn load(server: &TemporaryPostgres, bootstrap: &str) -> Result<Config, Failure> 
 fn configuration(socket_dir: &Path, port: u16, bootstrap: &str) -> String {
     // A JSON text is a TOML text; a directory's name may hold anything.
     let host = Json::from(socket_dir.to_string_lossy().replace("${", "$${"));
-    let streams: String = NAMESPACES
-        .iter()
-        .map(|(namespace, name)| {
-            format!(
-                "[streams.demo_db.{SLOT}.\"{namespace}\"]\n\
-                 kafka_client = \"demo_kafka\"\n\
-                 eventsink_topic = \"{name}_events\"\n\
-                 lifecycle_topic = \"{name}_lifecycle\"\n"
-            )
-        })
-        .collect();
+    let stream = |(namespace, name): &(&str, &str)| {
+        format!(
+            "[streams.demo_db.{SLOT}.\"{namespace}\"]\n\
+             kafka_client = \"demo_kafka\"\n\
+             eventsink_topic = \"{name}_events\"\n\
+             lifecycle_topic = \"{name}_lifecycle\"\n"
+        )
+    };
+    let streams = NAMESPACES.each_ref().map(stream).concat();
     format!(
         "[admin]\n\
          listen = \"127.0.0.1:0\"\n\
@@ -136,7 +134,9 @@ async fn create_tables(postgres: &Postgres) -> Result<String, Failure> {
         sql.batch_execute(&schema_sql(namespace)).await.map_err(Failure::defect)?;
     }
     let rows = sql.rows("SELECT current_setting('server_version')", &[]).await?;
-    Ok(rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or_default())
+    let version: String = rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or_default();
+    // Distributions add what they have packaged.
+    Ok(version.split(' ').next().unwrap_or_default().to_owned())
 }
 
 #[cfg(test)]

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
-    message::{Counts, Kind},
-    screen::Screen,
-    writer::Written,
-};
+use super::{message::Counts, screen::Screen, writer::Written};
 use crate::{change::Lsn, cli::exit};
 
 /// What the three sides have counted.
@@ -35,24 +31,20 @@ impl Summary {
     /// Shows it; returns the exit code.
     pub(super) fn show(&self, screen: &mut Screen) -> u8 {
         let Written { rows, transactions, due } = &self.written;
-        let kinds: Vec<_> = Kind::ALL.iter().map(|kind| format!("{} {}", due.of(*kind), kind.name())).collect();
         let behind = match self.server.since(self.acknowledged) {
-            0 => "PostgreSQL keeps nothing for the slot any more".to_owned(),
-            bytes => format!("{bytes} bytes behind"),
+            0 => format!("the server's is {}: nothing is left to send", self.server),
+            bytes => format!("the server's is {}: {bytes} bytes behind", self.server),
         };
         let (median, most) = (milliseconds(self.latency.0), milliseconds(self.latency.1));
-        screen.heading("Summary");
+        screen.counts_heading("Summary");
+        screen.counts("messages due", Some(due), due.total());
+        screen.counts("messages confirmed", None, self.confirmed);
+        screen.counts("messages seen", Some(&self.seen), self.seen.total());
+        screen.text("");
         screen.entry("rows written", &rows.to_string(), &format!("in {transactions} transactions"));
-        screen.entry("messages due", &due.total().to_string(), &kinds.join(", "));
-        screen.entry("messages confirmed", &self.confirmed.to_string(), "by the broker");
-        screen.entry("messages seen", &self.seen.total().to_string(), "by the consumer");
-        screen.entry(
-            "commit to confirmed",
-            &format!("p50 {median}, p99 {most}"),
-            "of an in-process broker on this machine",
-        );
+        let latency = format!("p50 {median}, p99 {most}");
+        screen.entry("commit to confirmed", &latency, "of an in-process broker on this machine");
         screen.entry("acknowledged LSN", &self.acknowledged.to_string(), &behind);
-        screen.entry("server's LSN", &self.server.to_string(), "");
         if self.complete() {
             return exit::DONE;
         }
@@ -70,6 +62,7 @@ fn milliseconds(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::message::Kind;
 
     #[test]
     fn complete_means_everywhere() {

