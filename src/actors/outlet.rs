@@ -88,7 +88,7 @@ impl Settlement for Confirmations {
     }
 
     fn failed(&self, trouble: &Trouble) {
-        // The publisher that sends alone tells itself: it knows which record this is.
+        // Who sends a record alone knows which one was refused, and tells it.
         if trouble.class == Class::MessageTooLarge && self.shared.alone() {
             return;
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    actors::{parcel::Parcel, shared::SlotShared},
+    actors::{failpoint::failpoint, parcel::Parcel, shared::SlotShared},
     change::{Class, Lsn, Transaction, Trouble},
     delivery::{Judgement, Op, Replay},
     pgoutput::{self, Message},
@@ -112,6 +112,7 @@ impl Decoding {
                 let Some(open) = self.open.take() else {
                     return Err(self.misplaced(lsn, "a commit"));
                 };
+                failpoint("session");
                 self.push_fresh(&open);
                 if open.messages {
                     self.ops.push(Op::Commit { end_lsn });
@@ -122,7 +123,8 @@ impl Decoding {
                 return Ok(Some(end_lsn));
             }
             Message::Relation(relation) => {
-                if self.pipeline.relation(&relation)? == Announced::Foreign {
+                let announced = self.pipeline.relation(&relation).map_err(|trouble| self.since(trouble))?;
+                if announced == Announced::Foreign {
                     self.log_ignored(&format!("table \"{}\".\"{}\"", relation.schema, relation.name));
                 }
             }
@@ -182,6 +184,12 @@ impl Decoding {
     fn log_ignored(&self, what: &str) {
         let (database, slot) = (&self.shared.database.name, &self.shared.slot.name);
         tracing::info!(database, slot, "{what} means nothing to a namespace of this slot and is ignored");
+    }
+
+    /// Adds from where on a table is wrong.
+    fn since(&self, trouble: Trouble) -> Trouble {
+        let good = self.shared.ledger().position();
+        Trouble { message: format!("{}; last known to be right at LSN {good}", trouble.message), ..trouble }
     }
 
     fn misplaced(&self, lsn: Lsn, what: &str) -> Trouble {

@@ -31,13 +31,12 @@ const NO_MORE_BORROWING: Duration = Duration::from_secs(1);
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What the stream is doing.
+#[derive(Default)]
 enum Mode {
+    #[default]
     Reading,
     /// Reads to the end of the open transaction, then waits for confirmations until the deadline.
-    Draining {
-        until: Duration,
-        then: Ended,
-    },
+    Draining { until: Duration, then: Ended },
     /// Reads no more, waits until all commits are confirmed.
     Halting(Trouble),
 }
@@ -55,6 +54,8 @@ enum Pass {
 
 pub(super) struct Streaming {
     pub(super) session: u64,
+    /// Where the slot stood when it was prepared.
+    pub(super) start: Lsn,
     pub(super) shared: Arc<SlotShared>,
     pub(super) stream: ReplicationStream,
     pub(super) decoding: Decoding,
@@ -67,32 +68,28 @@ pub(super) struct Streaming {
     pub(super) _watch: Watch,
 }
 
+#[derive(Default)]
 struct Turn {
     mode: Mode,
     coalesce: Coalesce,
     /// Not to be read before.
     read_at: Duration,
-    /// Something arrived already.
+    /// The stream has begun at the slot's position.
     begun: bool,
+    /// The slot's actor knows.
+    announced: bool,
     join_at: Option<Lsn>,
     status: Vec<u8>,
 }
 
 impl Streaming {
     pub(super) async fn run(mut self) -> Ended {
-        let mut turn = Turn {
-            mode: Mode::Reading,
-            coalesce: Coalesce::default(),
-            read_at: Duration::ZERO,
-            begun: false,
-            join_at: None,
-            status: Vec::with_capacity(StatusUpdate::LEN),
-        };
+        let mut turn = Turn::default();
         loop {
             let pass = match self.decode(&mut turn) {
                 Ok(pass) => pass,
                 Err(Stop::Connection(trouble)) => {
-                    self.hand_over();
+                    self.hand_over(&mut turn);
                     return lost(&self.shared, trouble).await;
                 }
                 Err(Stop::Data(trouble)) => {
@@ -100,12 +97,13 @@ impl Streaming {
                     Pass::Done
                 }
             };
-            self.hand_over();
+            self.hand_over(&mut turn);
             match self.turn(&mut turn, pass).await {
                 Ok(None) => {}
                 Ok(Some(ended)) => {
-                    if let (Ended::Rejoin, Some(lsn)) = (&ended, turn.join_at) {
-                        self.shared.joined(lsn);
+                    if ended == Ended::Rejoin {
+                        // Not `join_at`: what was decoded since then was decoded without the namespaces that join.
+                        self.shared.joined(self.shared.ledger().position());
                     }
                     return self.finish(ended).await;
                 }
@@ -131,6 +129,7 @@ impl Streaming {
             match frame {
                 Frame::CopyData(bytes) => match CopyData::parse(bytes) {
                     Ok(CopyData::XLogData { start, payload, .. }) => {
+                        begin(turn, self.start, &self.shared, &mut self.decoding)?;
                         self.feedback.received(start);
                         let end = self.decoding.message(start, payload).map_err(Stop::Data)?;
                         if let Some(end) = end {
@@ -138,13 +137,8 @@ impl Streaming {
                         }
                     }
                     Ok(CopyData::PrimaryKeepalive { wal_end, reply_requested, .. }) => {
-                        if !turn.begun {
-                            turn.begun = true;
-                            let known = self.shared.known().check_start(&self.shared.slot.name, wal_end);
-                            known.map_err(Stop::Data)?;
-                            self.decoding.begin_at(wal_end);
-                            let _stopped = self.slot.cast(SlotMessage::Streaming { session: self.session });
-                        }
+                        // The first keepalive says where the slot really stands.
+                        begin(turn, wal_end, &self.shared, &mut self.decoding)?;
                         self.feedback.received(wal_end);
                         if reply_requested {
                             self.feedback.reply_requested();
@@ -173,7 +167,11 @@ impl Streaming {
         }
     }
 
-    fn hand_over(&mut self) {
+    fn hand_over(&mut self, turn: &mut Turn) {
+        if turn.begun && !turn.announced {
+            turn.announced = true;
+            let _stopped = self.slot.cast(SlotMessage::Streaming { session: self.session });
+        }
         for (namespace, parcel) in self.decoding.hand_over() {
             if let Some(publisher) = self.publishers.get(namespace) {
                 // A dead publisher crashes the slot; the parcel gives its credits back.
@@ -295,14 +293,7 @@ impl Streaming {
 
     /// The last word: what is confirmed, and the end of the copy.
     async fn finish(mut self, ended: Ended) -> Ended {
-        let mut turn = Turn {
-            mode: Mode::Reading,
-            coalesce: Coalesce::default(),
-            read_at: Duration::ZERO,
-            begun: true,
-            join_at: None,
-            status: Vec::with_capacity(StatusUpdate::LEN),
-        };
+        let mut turn = Turn::default();
         let now = self.shared.now();
         self.progress(now);
         let last = self.feedback.status(now);
@@ -357,6 +348,18 @@ async fn lost(shared: &SlotShared, trouble: Trouble) -> Ended {
         }
         Err(trouble) => Ended::Failed(trouble),
     }
+}
+
+/// The stream begins: everything before this position is confirmed.
+fn begin(turn: &mut Turn, position: Lsn, shared: &SlotShared, decoding: &mut Decoding) -> Result<(), Stop> {
+    if !turn.begun {
+        turn.begun = true;
+        shared.known().check_start(&shared.slot.name, position).map_err(Stop::Data)?;
+        decoding.begin_at(position);
+        shared.status.confirmed.set(position);
+        shared.status.acknowledged.set(position);
+    }
+    Ok(())
 }
 
 /// Why decoding ended.
