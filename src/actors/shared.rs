@@ -203,7 +203,7 @@ impl SlotShared {
     /// The server's history is taken as it is now.
     pub(super) fn forget_history(&self) {
         *self.known() = Known::default();
-        self.ledger().commits_mut().forget_from(Lsn::ZERO);
+        self.ledger().commits_mut().forget();
     }
 
     /// The topics are taken as they are now.

@@ -27,10 +27,7 @@ mod writer;
 use std::time::Duration;
 
 use self::failure::Failure;
-use crate::{
-    app,
-    cli::DemoArgs,
-};
+use crate::{app, cli::DemoArgs};
 
 /// Shows the service at work until a signal comes or the time is up. Returns the exit code:
 ///
