@@ -231,7 +231,7 @@ impl SlotShared {
     pub(super) fn forget_history(&self) {
         *self.known() = Known::default();
         self.forget_publications();
-        self.ledger().commits_mut().forget_from(Lsn::ZERO);
+        self.ledger().commits_mut().forget();
     }
 
     /// The topics are taken as they are now.

@@ -64,6 +64,7 @@ impl Ledger {
         self.first += self.entries.len() as u64;
         self.entries.clear();
         self.position = position;
+        self.commits.begin(position);
         self.first
     }
 

@@ -16,15 +16,21 @@ type Commit = (Lsn, u32);
 pub struct Commits {
     ring: VecDeque<Commit>,
     capacity: usize,
-    /// Whether older ones have been dropped.
-    overflowed: bool,
+    /// From here on all confirmed transactions are in the ring; those before it were dropped, or confirmed by an earlier process.
+    /// `None` before the first stream.
+    since: Option<Lsn>,
 }
 
 impl Commits {
     /// A ring of this capacity.
     #[must_use]
     pub const fn new(capacity: usize) -> Self {
-        Self { ring: VecDeque::new(), capacity, overflowed: false }
+        Self { ring: VecDeque::new(), capacity, since: None }
+    }
+
+    /// A stream begins at this position. If it is the first one, nothing before it is known.
+    pub fn begin(&mut self, position: Lsn) {
+        self.since.get_or_insert(position);
     }
 
     /// Remembers a confirmed transaction. One that came again takes the place of itself.
@@ -32,11 +38,18 @@ impl Commits {
         while self.ring.back().is_some_and(|(lsn, _)| *lsn >= transaction.commit_lsn) {
             self.ring.pop_back();
         }
-        if self.ring.len() == self.capacity {
-            self.ring.pop_front();
-            self.overflowed = true;
-        }
         self.ring.push_back((transaction.commit_lsn, transaction.xid));
+        // An unknown one that came again is known now.
+        self.since = self.since.map(|since| since.min(transaction.commit_lsn));
+        if self.ring.len() > self.capacity {
+            self.ring.pop_front();
+            self.since = self.ring.front().map(|(lsn, _)| *lsn);
+        }
+    }
+
+    /// Forgets everything, as if no stream had been.
+    pub fn forget(&mut self) {
+        *self = Self::new(self.capacity);
     }
 
     /// Forgets those whose commit record begins at or after `lsn`.
@@ -59,7 +72,7 @@ impl Commits {
         let place = self.ring.partition_point(|(lsn, _)| *lsn < slot);
         Replay {
             expected: self.ring.range(place..).copied().collect(),
-            older_unknown: place == 0 && self.overflowed,
+            since: self.since.unwrap_or(Lsn::ZERO),
             again: false,
         }
     }
@@ -87,7 +100,7 @@ pub enum Judgement {
 #[derive(Debug, Default)]
 pub struct Replay {
     expected: VecDeque<Commit>,
-    older_unknown: bool,
+    since: Lsn,
     again: bool,
 }
 
@@ -99,11 +112,10 @@ impl Replay {
         let Some(&(commit_lsn, xid)) = self.expected.front() else { return Judgement::Deliver };
         if transaction.commit_lsn == commit_lsn && transaction.xid == xid {
             self.expected.pop_front();
-            self.older_unknown = false;
             return if self.again { Judgement::Deliver } else { Judgement::Skip };
         }
         if transaction.commit_lsn < commit_lsn {
-            if self.older_unknown {
+            if transaction.commit_lsn < self.since {
                 self.again = true;
                 return Judgement::Deliver;
             }
@@ -165,6 +177,41 @@ mod tests {
         assert_eq!(replay.judge(&transaction(10, 1)), Judgement::Deliver);
         assert_eq!(replay.judge(&transaction(20, 2)), Judgement::Deliver);
         assert_eq!(replay.judge(&transaction(30, 3)), Judgement::Deliver);
+    }
+
+    #[test]
+    fn what_an_earlier_process_had_confirmed_comes_again_with_all_after_it() {
+        // This process began at 25; the server crashed and fell back to 5.
+        let mut ring = Commits::new(8);
+        ring.begin(Lsn::new(25));
+        for (lsn, xid) in [(30, 3), (40, 4)] {
+            ring.push(transaction(lsn, xid));
+        }
+        let mut replay = ring.replay(Lsn::new(5));
+        assert_eq!(replay.judge(&transaction(10, 1)), Judgement::Deliver);
+        assert_eq!(replay.judge(&transaction(20, 2)), Judgement::Deliver);
+        assert_eq!(replay.judge(&transaction(30, 3)), Judgement::Deliver);
+        assert_eq!(replay.judge(&transaction(35, 9)), Judgement::Unexpected, "from 25 on all are known");
+        // The connection is lost when two are confirmed again, and the server falls back once more.
+        ring.push(transaction(10, 1));
+        ring.push(transaction(20, 2));
+        let mut replay = ring.replay(Lsn::new(5));
+        assert_eq!(replay.judge(&transaction(10, 1)), Judgement::Skip);
+        assert_eq!(replay.judge(&transaction(15, 9)), Judgement::Unexpected);
+        assert_eq!(replay.judge(&transaction(20, 2)), Judgement::Skip);
+        assert_eq!(replay.judge(&transaction(30, 3)), Judgement::Deliver);
+    }
+
+    #[test]
+    fn a_slot_that_has_not_fallen_back_that_far_skips() {
+        let mut ring = Commits::new(8);
+        ring.begin(Lsn::new(25));
+        ring.push(transaction(30, 3));
+        assert_eq!(
+            ring.replay(Lsn::new(5)).judge(&transaction(30, 3)),
+            Judgement::Skip,
+            "nothing else came in between"
+        );
     }
 
     #[test]

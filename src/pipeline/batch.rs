@@ -68,6 +68,12 @@ impl Batch {
         Ok(self.bytes.len() - start)
     }
 
+    /// Takes the last record back.
+    pub(super) fn retract(&mut self) {
+        self.entries.pop();
+        self.bytes.truncate(self.entries.last().map_or(0, |entry| entry.end));
+    }
+
     /// The batch, leaving an empty one.
     pub(super) fn take(&mut self) -> Self {
         std::mem::take(self)

@@ -149,6 +149,13 @@ impl Pipeline {
         }
     }
 
+    /// Takes back the record that the last change has appended to a namespace's batch.
+    pub fn retract(&mut self, namespace: usize) {
+        if let Some(lane) = self.lanes.get_mut(namespace) {
+            lane.batch.retract();
+        }
+    }
+
     /// The name of a namespace's table.
     #[must_use]
     pub fn table(&self, relation: u32) -> Option<&str> {

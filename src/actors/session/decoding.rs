@@ -99,6 +99,8 @@ impl Decoding {
                 let made = self.pipeline.change(lsn, relation, &change, self.next_sequence);
                 if let Some((namespace, bytes)) = made? {
                     if open.judgement == Judgement::Unexpected {
+                        // Neither the ledger nor the credits know of it.
+                        self.pipeline.retract(namespace);
                         return Err(unexpected(&self.shared.slot.name, &open.transaction));
                     }
                     open.fresh += 1;
