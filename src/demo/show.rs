@@ -105,6 +105,10 @@ impl Play<'_> {
         let mut writer = tokio::spawn(Writer::open(self.stage.postgres()?).await?.run(stopped));
         let mut seen = Counts::default();
         self.read_along(&mut reader, &mut writer, &mut seen, length).await?;
+        if self.signals.any() {
+            // The terminal shows ^C where the next line begins.
+            self.screen.text("");
+        }
         let _asked = stop.send(());
         let (written, sql) = joined(writer.await)?;
         let signals = self.signals;

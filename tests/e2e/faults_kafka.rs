@@ -14,7 +14,7 @@ fn kafka_is_away_at_the_start() {
     world.kafka.kill();
     world.start_service();
     let writer = world.write(Load::default());
-    world.under_load(&writer, 200);
+    writer.go_on(200);
     let seen = world.service().wait_for_trouble("slot_a", "kafka_unavailable");
     assert!(["waiting", "connecting"].contains(&seen["state"].as_str().unwrap()), "{seen}");
     let (ready, _) = world.service().get("/health/ready");
@@ -28,16 +28,17 @@ fn kafka_is_away_at_the_start() {
 
 #[test]
 fn kafka_is_killed_and_back_within_send_timeout() {
-    let general = QUICK.replace("5s", "60s");
+    // However slow the machine is, the broker is back before this is over.
+    let general = QUICK.replace("5s", "10m");
     let mut world = World::streaming(Broker::own(), &general, &WIDE);
     let writer = world.write(Load::default());
     for _ in 0..2 {
-        world.under_load(&writer, 200);
+        writer.go_on(200);
         world.kafka.kill();
-        world.under_load(&writer, 50);
+        writer.go_on(50);
         world.kafka.start_again();
     }
-    world.under_load(&writer, 200);
+    writer.go_on(200);
     writer.stop();
     let tally = world.verify();
     assert_eq!(tally.repeats(), 0, "the producer itself sends again: {tally:?}");
@@ -50,7 +51,7 @@ fn kafka_is_away_for_longer_than_all_retries() {
     let general = QUICK.replace("5s", "1s");
     let world = World::streaming(Broker::own(), &general, &WIDE);
     let writer = world.write(Load::default());
-    world.under_load(&writer, 200);
+    writer.go_on(200);
     world.kafka.kill();
     for slot in world.slots() {
         world.service().wait_for_state(&slot, "waiting");
@@ -58,10 +59,10 @@ fn kafka_is_away_for_longer_than_all_retries() {
         assert!(seen["last_error"]["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()), "{seen}");
     }
     assert_eq!(world.service().get("/health/ready").0, 503);
-    world.under_load(&writer, 200);
+    writer.go_on(200);
     world.kafka.start_again();
     world.wait_for_all("streaming");
-    world.under_load(&writer, 200);
+    writer.go_on(200);
     writer.stop();
     world.verify();
     eventually("the service is ready again", PATIENCE, || match world.service().get("/health/ready") {
@@ -76,12 +77,12 @@ fn kafka_is_suspended() {
     let world = World::streaming(Broker::own(), &general, &NARROW);
     let writer = world.write(Load::default());
     for pause in [Duration::from_millis(500), Duration::from_secs(6)] {
-        world.under_load(&writer, 200);
+        writer.go_on(200);
         world.kafka.suspend();
         std::thread::sleep(pause);
         world.kafka.resume();
     }
-    world.under_load(&writer, 200);
+    writer.go_on(200);
     writer.stop();
     let tally = world.verify();
     // What was confirmed while the connection was closed is not sent again; at most the transaction that was open is.

@@ -18,13 +18,13 @@ fn postgres_is_restarted_under_load() {
     let mut world = World::streaming(Broker::shared(), QUICK, &WIDE);
     let writer = world.write(Load::default());
     for _ in 0..3 {
-        world.under_load(&writer, 200);
+        writer.go_on(200);
         let began = Instant::now();
         world.server.stop(Mode::Fast).unwrap();
         assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
         world.server.start_again().unwrap();
     }
-    world.under_load(&writer, 200);
+    writer.go_on(200);
     writer.stop();
     let tally = world.verify();
     assert_eq!(tally.repeats(), 0, "all was confirmed, acknowledged and made durable before each end: {tally:?}");
@@ -35,11 +35,11 @@ fn postgres_is_killed_under_load() {
     let mut world = World::streaming(Broker::shared(), QUICK, &WIDE);
     let writer = world.write(Load::default());
     for _ in 0..5 {
-        world.under_load(&writer, 200);
+        writer.go_on(200);
         world.server.kill().unwrap();
         world.server.start_again().unwrap();
     }
-    world.under_load(&writer, 200);
+    writer.go_on(200);
     writer.stop();
     let tally = world.verify();
     // PostgreSQL forgets acknowledgements in a crash, this process does not: at most a transaction that was open comes again.
@@ -51,13 +51,13 @@ fn postgres_is_killed_and_the_service_too() {
     let mut world = World::streaming(Broker::shared(), QUICK, &NARROW);
     let writer = world.write(Load::default());
     for _ in 0..3 {
-        world.under_load(&writer, 200);
+        writer.go_on(200);
         world.server.kill().unwrap();
         world.service_mut().kill();
         world.server.start_again().unwrap();
         world.start_service();
     }
-    world.under_load(&writer, 200);
+    writer.go_on(200);
     writer.stop();
     world.verify();
 }
@@ -67,13 +67,13 @@ fn walsenders_are_terminated_under_load() {
     let world = World::streaming(Broker::shared(), QUICK, &WIDE);
     let writer = world.write(Load::default());
     for _ in 0..10 {
-        world.under_load(&writer, 100);
+        writer.go_on(100);
         eventually("a walsender is terminated", PATIENCE, || match world.terminate("walsender") {
             0 => Err("none runs".to_owned()),
             _ => Ok(()),
         });
     }
-    world.under_load(&writer, 100);
+    writer.go_on(100);
     writer.stop();
     let tally = world.verify();
     assert!(tally.repeats() <= 10 * OPEN, "{tally:?}");
@@ -83,16 +83,16 @@ fn walsenders_are_terminated_under_load() {
 fn a_fast_shutdown_does_not_hang_on_us_while_kafka_is_suspended() {
     let mut world = World::streaming(Broker::own(), "send_timeout = \"60s\"\nreconnect_timeout = \"300ms\"", &WIDE);
     let writer = world.write(Load::default());
-    world.under_load(&writer, 200);
+    writer.go_on(200);
     world.kafka.suspend();
-    world.under_load(&writer, 50);
+    writer.go_on(50);
     let began = Instant::now();
     world.server.stop(Mode::Fast).unwrap();
     let took = began.elapsed();
     assert!(took < Duration::from_secs(8), "{took:?}\n{}", world.service().log());
     world.kafka.resume();
     world.server.start_again().unwrap();
-    world.under_load(&writer, 200);
+    writer.go_on(200);
     writer.stop();
     world.verify();
 }

@@ -73,10 +73,10 @@ fn random_faults() {
         let writer = world.write(Load { rate: 100, seed: round });
         let mut faults = Vec::new();
         for _ in 0..=random.below(4) {
-            world.under_load(&writer, 20 + random.below(300));
+            writer.go_on(20 + random.below(300));
             faults.push(fault(&mut world, &mut random));
         }
-        world.under_load(&writer, 50);
+        writer.go_on(50);
         writer.stop();
         let tally = world.verify();
         println!("round {round}: {}: {} messages, {} repeats", faults.join(", "), tally.distinct, tally.repeats());

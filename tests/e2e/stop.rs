@@ -15,14 +15,14 @@ fn a_stop_under_load_repeats_nothing() {
     let mut world = World::streaming(Broker::shared(), QUICK, &WIDE);
     let writer = world.write(Load { rate: 200, seed: 4 });
     for _ in 0..5 {
-        world.under_load(&writer, 300);
+        writer.go_on(300);
         let began = Instant::now();
         world.service_mut().stop();
         assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
         world.start_service();
         world.wait_for_all("streaming");
     }
-    world.under_load(&writer, 100);
+    writer.go_on(100);
     writer.stop();
     let tally = world.verify();
     assert_eq!(tally.repeats(), 0, "{tally:?}");
@@ -48,9 +48,9 @@ fn a_stop_without_kafka_keeps_its_bound() {
     let general = format!("{QUICK}shutdown_timeout = \"2s\"\n").replace("5s", "60s");
     let mut world = World::streaming(Broker::own(), &general, &WIDE);
     let writer = world.write(Load::default());
-    world.under_load(&writer, 200);
+    writer.go_on(200);
     world.kafka.suspend();
-    world.under_load(&writer, 50);
+    writer.go_on(50);
     let began = Instant::now();
     world.service_mut().stop();
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
@@ -64,9 +64,9 @@ fn a_stop_without_kafka_keeps_its_bound() {
 fn a_second_signal_stops_at_once() {
     let mut world = World::streaming(Broker::own(), QUICK, &NARROW);
     let writer = world.write(Load::default());
-    world.under_load(&writer, 100);
+    writer.go_on(100);
     world.kafka.suspend();
-    world.under_load(&writer, 50);
+    writer.go_on(50);
     world.service().signal(Signal::SIGTERM);
     world.service().wait_for_state("slot_a", "draining");
     let began = Instant::now();

@@ -9,7 +9,7 @@ use crate::{
 fn everything_arrives_once_from_two_databases_three_slots_four_namespaces() {
     let world = World::streaming(Broker::shared(), QUICK, &WIDE);
     let writer = world.write(Load { rate: 200, seed: 1 });
-    world.under_load(&writer, 2_000);
+    writer.go_on(2_000);
     writer.stop();
     let tally = world.verify();
     assert!(tally.distinct > 2_000, "{tally:?}");
@@ -22,7 +22,7 @@ fn a_key_keeps_its_order_when_partitions_are_added() {
     world.start_service();
     world.wait_for_all("streaming");
     let writer = world.write(Load { rate: 200, seed: 2 });
-    world.under_load(&writer, 300);
+    writer.go_on(300);
     world.add_partitions(7);
     // The topics are looked at every half minute.
     let topic = &world.lanes[0].namespace.eventsink;
@@ -30,7 +30,7 @@ fn a_key_keeps_its_order_when_partitions_are_added() {
         let found = world.kafka.consume_all(topic);
         if found.iter().any(|record| record.partition > 3) { Ok(()) } else { Err(format!("{} records", found.len())) }
     });
-    world.under_load(&writer, 300);
+    writer.go_on(300);
     writer.stop();
     assert_eq!(world.verify().repeats(), 0);
 }

@@ -173,15 +173,6 @@ impl World {
         Writer::start(&self.server, &databases.collect::<Vec<_>>(), load)
     }
 
-    /// Waits until the load has gone on by this many transactions.
-    pub fn under_load(&self, writer: &Writer, transactions: u64) {
-        let goal = writer.committed() + transactions;
-        eventually("the load goes on", PATIENCE, || match writer.committed() {
-            committed if committed >= goal => Ok(()),
-            committed => Err(format!("{committed} of {goal}")),
-        });
-    }
-
     /// More partitions for every topic.
     pub fn add_partitions(&mut self, total: i32) {
         for Lane { namespace, .. } in &self.lanes {

@@ -2,6 +2,7 @@
 //! tables.
 
 use std::{
+    fmt::Write as _,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -12,6 +13,8 @@ use std::{
 
 use cdc_notifier::demo::postgres::TemporaryPostgres;
 use postgres::{Client, Config, Error, NoTls};
+
+use crate::service::{PATIENCE, eventually};
 
 /// Processes that live at a time in a namespace.
 const LIVING: usize = 12;
@@ -80,6 +83,15 @@ impl Writer {
     /// Transactions so far, those that were rolled back on purpose too.
     pub fn committed(&self) -> u64 {
         self.committed.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the load has gone on by this many transactions.
+    pub fn go_on(&self, transactions: u64) {
+        let goal = self.committed() + transactions;
+        eventually("the load goes on", PATIENCE, || match self.committed() {
+            committed if committed >= goal => Ok(()),
+            committed => Err(format!("{committed} of {goal}")),
+        });
     }
 
     /// Ends the load after the transactions that are running.
@@ -201,9 +213,8 @@ impl Hand {
             let data = format!("{data:.<length$}");
             let payload = term(data.as_bytes());
             let metadata = if event % 3 == 0 { "NULL" } else { "'{\"format_version\": 1}'" };
-            sql.push_str(&format!(
-                "INSERT INTO \"{namespace}_events\" VALUES ('{id}', 1, {event}, clock_timestamp(), {metadata}, '{payload}');"
-            ));
+            let values = format!("'{id}', 1, {event}, clock_timestamp(), {metadata}, '{payload}'");
+            write!(sql, "INSERT INTO \"{namespace}_events\" VALUES ({values});").unwrap();
         }
         sql
     }

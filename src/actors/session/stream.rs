@@ -117,7 +117,7 @@ impl Streaming {
                         if !self.decoding.has_begun() {
                             // The slot may have fallen back since it was prepared, but not behind what it sends first.
                             let first = Decoding::first(payload).unwrap_or(self.start);
-                            self.begin(self.start.min(first))?;
+                            begin(self.start.min(first), &self.shared, &mut self.decoding, &mut self.feedback)?;
                         }
                         self.feedback.received(start);
                         let end = self.decoding.message(start, payload).map_err(Stop::Data)?;
@@ -127,7 +127,7 @@ impl Streaming {
                     }
                     Ok(CopyData::PrimaryKeepalive { wal_end, reply_requested, .. }) => {
                         // The first keepalive says where the slot really stands.
-                        self.begin(wal_end)?;
+                        begin(wal_end, &self.shared, &mut self.decoding, &mut self.feedback)?;
                         self.feedback.received(wal_end);
                         if reply_requested {
                             self.feedback.reply_requested();
@@ -154,23 +154,6 @@ impl Streaming {
                 }
             }
         }
-    }
-
-    /// The stream begins, unless it has: everything before this position is acknowledged.
-    fn begin(&mut self, position: Lsn) -> Result<(), Stop> {
-        if self.decoding.has_begun() {
-            return Ok(());
-        }
-        {
-            let mut known = self.shared.known();
-            known.check_start(&self.shared.slot.name, position).map_err(Stop::Data)?;
-            known.acknowledging(position);
-        }
-        self.decoding.begin_at(position);
-        self.feedback.begin(position);
-        self.shared.status.confirmed.set(position);
-        self.shared.status.acknowledged.set(position);
-        Ok(())
     }
 
     fn hand_over(&mut self, turn: &mut Turn) {
@@ -328,6 +311,23 @@ impl Streaming {
             ),
         }
     }
+}
+
+/// The stream begins, unless it has: everything before this position is acknowledged.
+fn begin(position: Lsn, shared: &SlotShared, decoding: &mut Decoding, feedback: &mut Feedback) -> Result<(), Stop> {
+    if decoding.has_begun() {
+        return Ok(());
+    }
+    {
+        let mut known = shared.known();
+        known.check_start(&shared.slot.name, position).map_err(Stop::Data)?;
+        known.acknowledging(position);
+    }
+    decoding.begin_at(position);
+    feedback.begin(position);
+    shared.status.confirmed.set(position);
+    shared.status.acknowledged.set(position);
+    Ok(())
 }
 
 /// The connection has ended. A publication that is younger than a change to be decoded joins later. One whose messages were

@@ -158,7 +158,10 @@ impl Connection {
         }
         // What worked before was no wrong protocol: then it is a broker that goes down.
         if !self.has_worked() && is_closed_at_once(text) {
-            self.kept().closed_at_once += 1;
+            let mut kept = self.kept();
+            kept.closed_at_once += 1;
+            // Why there was no connection is over: there was one.
+            kept.trouble.take_if(|(telling, _)| *telling == Telling::Why);
             self.ill.store(true, Ordering::Relaxed);
         }
         self.repeats.pass(&self.client.name, level, facility, &redact(&self.client, text));
@@ -266,6 +269,7 @@ mod tests {
     #[test]
     fn connections_closed_at_once_are_a_wrong_protocol() {
         let connection = connection();
+        connection.error(Code::BrokerTransportFailure, "kafka:9092: Connect failed: Connection refused");
         let line = "Disconnected while requesting ApiVersion (after 2ms in state APIVERSION_QUERY)";
         connection.log(RDKafkaLogLevel::Info, "FAIL", line);
         connection.error(Code::AllBrokersDown, "1/1 brokers are down");

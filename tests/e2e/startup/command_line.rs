@@ -86,7 +86,7 @@ fn mistakes_in_the_configuration() {
             "k",
         ),
         (stream, "[streams.other.slot_a.\"default/default\"]", "streams.other: ", "db"),
-        (stream, "[streams.db.Slot-A.\"default/default\"]", "streams.db.Slot-A: ", "a-z"),
+        (stream, "[streams.db.Slot-A.\"default/default\"]", "streams.db.Slot-A: ", "a to z"),
         (stream, long.as_str(), "streams.db.slot_a.nnn", "63"),
         ("\n[databases", "send_timeout = \"soon\"\n[databases", "send_timeout: ", "\"500ms\""),
         ("\n[databases", "[limits]\nmemory = \"1KiB\"\n[databases", "limits.memory: ", "64 KiB"),

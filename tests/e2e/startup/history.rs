@@ -2,7 +2,7 @@
 
 use postgres::Client;
 
-use super::tools::{impatient, insert, namespace, shows, wait_for_messages};
+use super::tools::{impatient, insert, namespace, shows, wait_for_join, wait_for_messages};
 use crate::{
     kafka,
     scene::{self, Configuration},
@@ -25,7 +25,7 @@ fn dropped_recreated_or_moved_while_disconnected() {
     let kafka = kafka::shared();
     let server = scene::postgres(&[]);
     let mut sql = scene::connect(&server, "postgres");
-    let slots = ["dropped", "recreated", "moved", "left_alone"];
+    let slots = ["dropped", "recreated", "moved", "unpublished", "left_alone"];
     let mut configuration = configuration(kafka).database("main", &server, "postgres");
     for slot in slots {
         let namespace = namespace(kafka, slot);
@@ -39,6 +39,7 @@ fn dropped_recreated_or_moved_while_disconnected() {
         wait_for_messages(&service, slot, 1);
     }
     behind_its_back(&mut sql, "left_alone", "SELECT 1");
+    behind_its_back(&mut sql, "unpublished", "DROP PUBLICATION unpublished");
     behind_its_back(&mut sql, "dropped", "SELECT pg_drop_replication_slot('dropped')");
     behind_its_back(&mut sql, "recreated", "SELECT pg_drop_replication_slot('recreated')");
     insert(&mut sql, "recreated", "lost");
@@ -53,12 +54,18 @@ fn dropped_recreated_or_moved_while_disconnected() {
         let said = [&format!("slot \"{slot}\""), "the slot stands at ", "was acknowledged", "then resume the slot"];
         shows(&service, slot, "halted", "history_changed", &said.map(|text| text as &str));
     }
+    let unpublished = ["publications were dropped behind our back (unpublished)", "then resume the slot"];
+    shows(&service, "unpublished", "halted", "history_changed", &unpublished);
+    assert!(sql.query("SELECT FROM pg_publication WHERE pubname = 'unpublished'", &[]).unwrap().is_empty());
     service.wait_for_state("left_alone", "streaming");
     insert(&mut sql, "left_alone", "after");
     wait_for_messages(&service, "left_alone", 2);
-    for slot in ["dropped", "recreated", "moved"] {
+    for slot in ["dropped", "recreated", "moved", "unpublished"] {
         assert_eq!(service.slot(slot)["state"], "halted");
         assert_eq!(service.post(&format!("/api/v1/streams/main/{slot}/resume")), 200);
+        if slot == "unpublished" {
+            wait_for_join(&service, slot);
+        }
         service.wait_for_state(slot, "streaming");
         insert(&mut sql, slot, "after");
         wait_for_messages(&service, slot, 2);

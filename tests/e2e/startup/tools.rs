@@ -88,6 +88,15 @@ pub(super) fn shows_no_secret(service: &Service) {
     }
 }
 
+/// Waits until a namespace has joined its slot.
+pub(super) fn wait_for_join(service: &Service, namespace: &str) {
+    eventually(&format!("namespace {namespace} joins"), PATIENCE, || {
+        let joined = logged(service, "namespace joins the slot: its delivery begins at this LSN");
+        let is_it = joined.iter().any(|line| line["namespace"] == namespace);
+        if is_it { Ok(()) } else { Err(format!("{joined:?}")) }
+    });
+}
+
 /// The lines of the log that have this message.
 pub(super) fn logged(service: &Service, message: &str) -> Vec<Value> {
     let log = service.log();
