@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Read as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -33,6 +33,7 @@ pub fn eventually<T>(what: &str, patience: Duration, mut look: impl FnMut() -> R
 /// A running `cdc-notifier run`; killed when dropped.
 pub struct Service {
     directory: TempDir,
+    program: PathBuf,
     arguments: Vec<String>,
     child: Child,
     starts: usize,
@@ -41,6 +42,11 @@ pub struct Service {
 impl Service {
     /// Starts it with this TOML configuration, of which the admin address is taken over.
     pub fn start(configuration: &str) -> Self {
+        Self::start_program(env!("CARGO_BIN_EXE_cdc-notifier").as_ref(), configuration)
+    }
+
+    /// Starts another build of it.
+    pub fn start_program(program: &Path, configuration: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config.toml");
         fs::write(&path, configuration).unwrap();
@@ -53,14 +59,14 @@ impl Service {
             "--log-format".to_owned(),
             "json".to_owned(),
         ];
-        let child = spawn(&arguments, &directory, 1);
-        Self { directory, arguments, child, starts: 1 }
+        let child = spawn(program, &arguments, &directory, 1);
+        Self { directory, program: program.to_owned(), arguments, child, starts: 1 }
     }
 
     /// Starts it again after it has ended, with the same configuration.
     pub fn start_again(&mut self) {
         self.starts += 1;
-        self.child = spawn(&self.arguments, &self.directory, self.starts);
+        self.child = spawn(&self.program, &self.arguments, &self.directory, self.starts);
     }
 
     /// Starts it again with another configuration.
@@ -172,9 +178,9 @@ fn agent() -> ureq::Agent {
     ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into()
 }
 
-fn spawn(arguments: &[String], directory: &TempDir, start: usize) -> Child {
+fn spawn(program: &Path, arguments: &[String], directory: &TempDir, start: usize) -> Child {
     let log = fs::File::create(directory.path().join(format!("log.{start}"))).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_cdc-notifier"))
+    Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
