@@ -83,7 +83,7 @@ pub(crate) fn service(bed: &mut Bed, program: &Path, slot: &str, rows: u64) -> R
     let topic = Topic::new(bed, &namespace.eventsink);
     let configuration = bed.configuration(slot, &namespace);
     let meter = Meter::begin(bed);
-    let mut service = Service::start_program(program, &configuration);
+    let mut service = Service::start_program(program, &configuration, &[]);
     let (walsender, begun) = active(bed, slot);
     while topic.records() < rows {
         assert!(begun.elapsed() < PATIENCE, "{} rows of {rows} within {PATIENCE:?}", topic.records());

@@ -39,7 +39,7 @@ pub(crate) struct Latency {
 pub(crate) fn run(bed: &mut Bed, program: &Path, slot: &str, size: Size) -> Latency {
     let namespace = Namespace::new(&bed.namespace.name);
     namespace.create_topics(&bed.kafka, PARTITIONS);
-    let mut service = Service::start_program(program, &bed.configuration(slot, &namespace));
+    let mut service = Service::start_program(program, &bed.configuration(slot, &namespace), &[]);
     service.wait_for_state(slot, "streaming");
     let (pid, broker_pid) = (service.pid().as_raw(), bed.kafka.pid().as_raw());
     let (cpu, broker) = (machine::of_process(pid), machine::of_process(broker_pid));

@@ -15,6 +15,7 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::task::AbortHandle;
 
 use super::{
+    failpoint::failpoint,
     root::RootMessage,
     shared::SlotShared,
     slot::{SlotActor, SlotArguments, SlotMessage},
@@ -170,6 +171,7 @@ impl DatabaseState {
         actor: ActorId,
         error: &str,
     ) -> Result<(), ActorProcessingErr> {
+        failpoint("database");
         let is_it = |child: &Child| child.actor.as_ref().is_some_and(|child| child.get_id() == actor);
         let Some((name, child)) = self.children.iter_mut().find(|(_, child)| is_it(child)) else { return Ok(()) };
         child.actor = None;

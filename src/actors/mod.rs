@@ -12,6 +12,7 @@
 //! which a slot learns that its messages are confirmed.
 
 mod database;
+mod failpoint;
 mod outlet;
 mod parcel;
 mod publisher;

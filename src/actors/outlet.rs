@@ -10,7 +10,7 @@ use std::{
 
 use super::shared::SlotShared;
 use crate::{
-    change::{Token, Topic, Trouble},
+    change::{Class, Token, Topic, Trouble},
     config::KafkaClient,
     sink::{
         Delivery, Outcome, Refused, Settlement, Sink as _,
@@ -83,6 +83,10 @@ impl Settlement for Confirmations {
     }
 
     fn failed(&self, trouble: &Trouble) {
+        // Who sends a record alone knows which one was refused, and tells it.
+        if trouble.class == Class::MessageTooLarge && self.shared.alone() {
+            return;
+        }
         self.shared.send_failed(trouble.clone());
     }
 }

@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use super::{outlet::Outlet, parcel::Parcel, shared::SlotShared};
+use super::{failpoint::failpoint, outlet::Outlet, parcel::Parcel, shared::SlotShared};
 use crate::{
     change::{Class, Token, Topic, Trouble},
     config::Namespace,
@@ -88,6 +88,7 @@ impl Actor for Publisher {
             }
             PublisherMessage::Close => state.line = None,
             PublisherMessage::Parcel(mut parcel) => {
+                failpoint("publisher");
                 // The records borrow the batch while the parcel counts what was handed over.
                 let batch = std::mem::take(&mut parcel.batch);
                 for record in batch.records() {

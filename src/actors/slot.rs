@@ -17,6 +17,7 @@ use tokio::{sync::mpsc, task::AbortHandle};
 
 use super::{
     database::DatabaseMessage,
+    failpoint::failpoint,
     publisher::{Publisher, PublisherArguments, PublisherMessage},
     session::{Command, Session},
     shared::SlotShared,
@@ -25,6 +26,9 @@ use crate::{
     change::{Class, Lsn, Trouble},
     delivery::{Effect, Ended, Input, SlotMachine},
 };
+
+/// How often the same trouble is logged.
+const AGAIN: Duration = Duration::from_mins(1);
 
 pub(super) struct SlotActor;
 
@@ -65,6 +69,25 @@ pub(super) struct SlotState {
     session: Option<Running>,
     sessions: u64,
     shown: &'static str,
+    said: Said,
+}
+
+/// The trouble that was logged last.
+#[derive(Default)]
+struct Said(Option<(String, Duration)>);
+
+impl Said {
+    fn is_new(&mut self, message: &str, now: Duration) -> bool {
+        let again = self.0.as_ref().is_some_and(|(said, at)| said == message && now.saturating_sub(*at) < AGAIN);
+        if !again {
+            self.0 = Some((message.to_owned(), now));
+        }
+        !again
+    }
+
+    const fn nothing(&self) -> bool {
+        self.0.is_none()
+    }
 }
 
 /// The session task; it ends with this value.
@@ -109,7 +132,16 @@ impl Actor for SlotActor {
             Some(trouble) => SlotMachine::halted(shared.times(), trouble),
             None => SlotMachine::new(shared.times()),
         };
-        Ok(SlotState { shared, database, machine, publishers, session: None, sessions: 0, shown: "" })
+        Ok(SlotState {
+            shared,
+            database,
+            machine,
+            publishers,
+            session: None,
+            sessions: 0,
+            shown: "",
+            said: Said::default(),
+        })
     }
 
     async fn post_start(&self, myself: ActorRef<Self::Msg>, state: &mut Self::State) -> Result<(), ActorProcessingErr> {
@@ -130,7 +162,10 @@ impl Actor for SlotActor {
     ) -> Result<(), ActorProcessingErr> {
         let input = match message {
             SlotMessage::Start => Input::Start,
-            SlotMessage::Streaming { session } if state.is_current(session) => Input::Streaming,
+            SlotMessage::Streaming { session } if state.is_current(session) => {
+                failpoint("slot");
+                Input::Streaming
+            }
             SlotMessage::Ended { session, ended } if state.is_current(session) => {
                 state.session = None;
                 Input::Ended(ended)
@@ -201,7 +236,7 @@ impl SlotState {
         self.show(news);
     }
 
-    /// One line per change of state and per trouble.
+    /// One line per change of state and per trouble; a trouble that comes again at each retry is said once a minute.
     fn show(&mut self, news: bool) {
         let name = self.machine.state().name();
         let error = self.machine.last_error().filter(|_| news || (self.shown.is_empty() && name == "halted"));
@@ -212,21 +247,30 @@ impl SlotState {
         self.shared.status.show(name, error.cloned());
         let (database, slot) = (&self.shared.database.name, &self.shared.slot.name);
         let (confirmed, acknowledged) = (self.shared.status.confirmed.get(), self.shared.status.acknowledged.get());
-        match error {
-            Some(Trouble { class, message, remedy }) => tracing::error!(
-                database, slot, state = name, %class, %confirmed, %acknowledged, remedy, "{message}"
-            ),
-            None => tracing::info!(database, slot, state = name, %confirmed, %acknowledged, "slot is {name}"),
+        if let Some(Trouble { class, message, remedy }) = error {
+            if self.said.is_new(message, self.shared.now()) {
+                tracing::error!(
+                    database, slot, state = name, %class, %confirmed, %acknowledged, remedy, "{message}"
+                );
+            }
+        } else if name != "connecting" || self.said.nothing() {
+            if name == "streaming" {
+                self.said = Said::default();
+            }
+            tracing::info!(database, slot, state = name, %confirmed, %acknowledged, "slot is {name}");
         }
     }
 
     fn carry_out(&mut self, myself: &ActorRef<SlotMessage>, effect: Effect) {
         match effect {
             Effect::Open => self.open(myself),
-            Effect::Abort => match &self.session {
-                Some(running) => running.task.abort(),
-                None => tracing::error!("no session to abort"),
-            },
+            Effect::Abort => {
+                if let Some(running) = &self.session {
+                    running.task.abort();
+                } else {
+                    tracing::error!("no session to abort");
+                }
+            }
             Effect::Drain { bound } => {
                 self.command(Command::Drain(bound.unwrap_or(self.shared.retry.shutdown_timeout)));
             }

@@ -52,14 +52,14 @@ impl Known {
         if *system_identifier != server.system_identifier {
             return Err(changed(
                 slot,
-                format!("the server's system identifier is {} and was {system_identifier}", server.system_identifier),
+                &format!("the server's system identifier is {} and was {system_identifier}", server.system_identifier),
             ));
         }
         if *timeline == server.timeline {
             if server.wal_position < self.confirmed {
                 return Err(changed(
                     slot,
-                    format!("its log ends at {}, but {} was confirmed already", server.wal_position, self.confirmed),
+                    &format!("its log ends at {}, but {} was confirmed already", server.wal_position, self.confirmed),
                 ));
             }
             return Ok(Continuation::Same);
@@ -68,7 +68,7 @@ impl Known {
         match left {
             None => Err(changed(
                 slot,
-                format!("its timeline {} does not descend from timeline {timeline}", server.timeline),
+                &format!("its timeline {} does not descend from timeline {timeline}", server.timeline),
             )),
             Some(fork) if fork < self.confirmed => Ok(Continuation::Lost { from: fork, to: self.confirmed }),
             Some(fork) => Ok(Continuation::Forked(fork)),
@@ -83,7 +83,7 @@ impl Known {
         if self.acknowledged != Lsn::ZERO && start > self.acknowledged {
             return Err(changed(
                 slot,
-                format!(
+                &format!(
                     "the slot stands at {start}, but only {} was acknowledged: it was recreated, advanced or read by someone \
                      else, and the changes between may be missing",
                     self.acknowledged
@@ -94,7 +94,7 @@ impl Known {
     }
 }
 
-fn changed(slot: &str, what: String) -> Trouble {
+fn changed(slot: &str, what: &str) -> Trouble {
     Trouble::new(
         Class::HistoryChanged,
         format!("slot \"{slot}\": history is not the one that was streamed so far: {what}"),

@@ -16,14 +16,14 @@ pub enum Restart {
 /// At most `intensity` crashes within `period`, as OTP's supervisors count.
 #[derive(Debug)]
 pub struct Intensity {
-    intensity: usize,
+    crashes_allowed: usize,
     period: Duration,
     crashes: VecDeque<Duration>,
 }
 
 impl Default for Intensity {
     fn default() -> Self {
-        Self::new(5, Duration::from_secs(60))
+        Self::new(5, Duration::from_mins(1))
     }
 }
 
@@ -31,7 +31,7 @@ impl Intensity {
     /// At most this many crashes within this period.
     #[must_use]
     pub const fn new(intensity: usize, period: Duration) -> Self {
-        Self { intensity, period, crashes: VecDeque::new() }
+        Self { crashes_allowed: intensity, period, crashes: VecDeque::new() }
     }
 
     /// A crash at this time.
@@ -40,13 +40,13 @@ impl Intensity {
             self.crashes.pop_front();
         }
         self.crashes.push_back(now);
-        if self.crashes.len() > self.intensity {
+        if self.crashes.len() > self.crashes_allowed {
             return Restart::GiveUp;
         }
         let mut delays = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(100))
             .with_max_delay(Duration::from_secs(5))
-            .with_max_times(self.intensity)
+            .with_max_times(self.crashes_allowed)
             .build();
         Restart::After(delays.nth(self.crashes.len() - 1).unwrap_or(Duration::from_secs(5)))
     }

@@ -61,12 +61,12 @@ impl Pipeline {
     #[must_use]
     pub fn new(lines: Vec<Line>) -> Self {
         let mut tables = HashMap::new();
-        for (lane, line) in lines.iter().enumerate() {
-            tables.extend(line.source.tables().into_iter().map(|table| (table, lane)));
+        for (number, line) in lines.iter().enumerate() {
+            tables.extend(line.source.tables().into_iter().map(|table| (table, number)));
         }
-        let lanes = lines.into_iter().map(|line| Lane { line, batch: Batch::default(), counted: 0, ordinal: 0 });
+        let lane = |line| Lane { line, batch: Batch::default(), counted: 0, ordinal: 0 };
         Self {
-            lanes: lanes.collect(),
+            lanes: lines.into_iter().map(lane).collect(),
             tables,
             relations: HashMap::new(),
             filled: Vec::new(),

@@ -218,7 +218,41 @@ impl<'a> Body<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::{io::AsyncReadExt as _, net::UnixStream, time::timeout};
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_was_abandoned_half_way_is_sent_once_and_whole() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut wire = Wire::new(Stream::Unix(ours));
+        // More than a socket holds, and nobody reads.
+        let large = vec![7; 600_000];
+        let abandoned = timeout(Duration::from_millis(50), wire.send(b'd', &large)).await;
+        assert!(abandoned.is_err() && wire.sent > 0, "a part was sent");
+        let reader = tokio::spawn(async move {
+            let mut all = Vec::new();
+            theirs.read_to_end(&mut all).await.map(|_| all)
+        });
+        wire.send(b'e', b"small").await.unwrap();
+        drop(wire);
+        let all = reader.await.unwrap().unwrap();
+        let expected = [&b"d"[..], &600_004_u32.to_be_bytes(), &large, b"e", &9_u32.to_be_bytes(), b"small"].concat();
+        assert!(all == expected, "{} bytes of {}", all.len(), expected.len());
+    }
+
+    #[tokio::test]
+    async fn what_nobody_reads_is_bounded() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let mut wire = Wire::new(Stream::Unix(ours));
+        let mut refused = false;
+        for _ in 0..100 {
+            refused |= wire.queue(Some(b'd'), &vec![0; 60_000]).is_err();
+        }
+        assert!(refused && wire.outgoing.len() < 2 * UNSENT);
+    }
 
     #[test]
     fn bodies_are_read_without_trust() {

@@ -36,7 +36,8 @@ fn check(file: &File) -> Vec<String> {
     if documented && !file.text.starts_with("//!") {
         found.push("does not begin with `//!`".to_owned());
     }
-    if let Some(name) = file.path.strip_prefix("src/actors/").filter(|name| *name != "mod.rs") {
+    let actor = file.text.contains("\nimpl Actor for ");
+    if let Some(name) = file.path.strip_prefix("src/actors/").filter(|_| actor) {
         let headings: Vec<&str> = file.text.lines().filter_map(|line| line.strip_prefix("//! #")).collect();
         let missing = ACTOR_HEADINGS
             .iter()
@@ -82,8 +83,8 @@ mod tests {
             ("src/config/types.rs", String::new()),
             ("tests/support/kafka.rs", "x\n".repeat(500)),
             ("src/main.rs", "x\n".repeat(120)),
-            ("src/actors/slot.rs", "//! A slot.\n//!\n//! # Bounds\n//! # Supervision\n//! # Owns\n".to_owned()),
-            ("src/actors/mod.rs", "//! The tree.".to_owned()),
+            ("src/actors/slot.rs", "//! # Bounds\n//! # Supervision\n//! # Owns\n\nimpl Actor for A {}".to_owned()),
+            ("src/actors/parcel.rs", "//! No actor.".to_owned()),
             (
                 "src/a/b.rs",
                 "#[test] fn f() { let ignore = [1]; } // #[ignore]\n#[derive(Debug)] struct ignore;".to_owned(),
@@ -103,8 +104,12 @@ mod tests {
             ("src/sink/types.rs", String::new(), "`types` says nothing"),
             ("tests/common/mod.rs", "//! x".to_owned(), "`common` says nothing"),
             ("src/sink/mod.rs", "// x".to_owned(), "does not begin with `//!`"),
-            ("src/actors/slot.rs", "//! # Bounds\n//! # Owns".to_owned(), "no heading `# Supervision`"),
-            ("src/actors/slot.rs", "//! # Boundsless\n".to_owned(), "no heading `# Bounds`"),
+            (
+                "src/actors/slot.rs",
+                "//! # Bounds\n//! # Owns\n\nimpl Actor for A {}".to_owned(),
+                "no heading `# Supervision`",
+            ),
+            ("src/actors/slot.rs", "//! # Boundsless\n\nimpl Actor for A {}".to_owned(), "no heading `# Bounds`"),
             ("src/a/b.rs", "#[test]\n#[ignore]\nfn f() {}".to_owned(), "line 2: an ignored test"),
             ("src/a/b.rs", "#[ignore = \"slow\"]".to_owned(), "an ignored test"),
             ("src/a/b.rs", "#[cfg_attr(all(), ignore)]\nfn f() {}".to_owned(), "an ignored test"),

@@ -18,3 +18,4 @@ mod scene;
 mod service;
 
 mod happy_path;
+mod supervision;

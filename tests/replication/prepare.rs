@@ -13,7 +13,8 @@ use cdc_notifier::{
 use tokio::time::Instant;
 
 use crate::support::{
-    NS, as_role, db, execute, message, names, prepared, refused, server, session, settings, slot, value, with_tables,
+    NS, as_role, db, execute, major, message, names, prepared, refused, server, session, settings, slot, until, value,
+    with_tables,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,7 +25,7 @@ async fn publication_then_slot_then_nothing_more() {
     let first = prepared(&db, &slot).await.expect("prepare");
     assert!(first.slot_created && first.joining.is_empty() && !first.standby);
     assert_eq!(first.publications_created, [NS, r#"odd"na'me, X"#]);
-    assert_eq!(first.server_version / 10_000, 15);
+    assert_eq!(first.server_version / 10_000, major(&admin).await);
     assert_eq!(first.wal_sender_timeout, Some(Duration::from_secs(7)));
     assert!(first.confirmed_flush_lsn > Lsn::ZERO);
 
@@ -150,4 +151,25 @@ async fn starters_at_the_same_time_agree() {
     while prepared(&db, &cdc).await.is_err() {
         assert!(Instant::now() < end, "all is there and free");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publication_that_another_is_just_creating_is_taken_as_it_is() {
+    let (_server, db, admin) = with_tables(&settings(&[]), &[NS]).await;
+    execute(&admin, "ALTER TABLE \"default/default_processes\" REPLICA IDENTITY FULL").await;
+    let other = session(&db).await;
+    execute(
+        &other,
+        "BEGIN; CREATE PUBLICATION \"default/default\" FOR TABLE \"default/default_processes\", \"default/default_events\"",
+    )
+    .await;
+    let second = tokio::spawn({
+        let (db, cdc) = (db.clone(), slot("cdc", &[NS]));
+        async move { prepared(&db, &cdc).await }
+    });
+    let waits = "SELECT count(*)::text FROM pg_locks WHERE NOT granted";
+    until("its wait", || async { value(&admin, waits).await == "1" }).await;
+    execute(&other, "COMMIT").await;
+    let prepared = second.await.unwrap().expect("prepare");
+    assert!(prepared.slot_created && prepared.publications_created.is_empty());
 }

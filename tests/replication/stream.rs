@@ -15,7 +15,9 @@ use cdc_notifier::{
 };
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::{NS, contains, end_of, message, prepared, refused, settings, slot, until, value, with_tables};
+use crate::support::{
+    NS, contains, end_of, major, message, prepared, refused, settings, slot, until, value, with_tables,
+};
 
 async fn streaming(options: &Options, binary: bool) -> (TemporaryPostgres, Postgres, Sql, ReplicationStream) {
     let (server, db, admin) = with_tables(options, &[NS]).await;
@@ -51,11 +53,14 @@ async fn commit_end(stream: &mut ReplicationStream) -> Lsn {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_come_in_text_and_in_binary_and_what_is_confirmed_does_not_come_again() {
     let (_server, db, admin, mut stream) = streaming(&settings(&[]), true).await;
-    assert_eq!(stream.server_version() / 10_000, 15);
+    let major = major(&admin).await;
+    assert_eq!(stream.server_version() / 10_000, major);
     insert(&admin, "first", 2).await;
     let row = message(&mut stream, b'I').await;
-    assert!(contains(&row, b"first") && contains(&row, b"b\0\0\0\x02\xab\xab"), "binary");
-    assert!(contains(&row, &1_000_000_i64.to_be_bytes()));
+    assert!(contains(&row, b"first"));
+    // Before 14 it was not to be had.
+    assert_eq!(contains(&row, b"b\0\0\0\x02\xab\xab"), major >= 14, "binary");
+    assert_eq!(contains(&row, &1_000_000_i64.to_be_bytes()), major >= 14);
     let first = commit_end(&mut stream).await;
     let end = Instant::now() + Duration::from_secs(20);
     stream.finish(end).await.expect("finish without a confirmation");
@@ -122,7 +127,8 @@ async fn a_huge_row_passes() {
         insert(&admin, id, size).await;
         let row = message(&mut stream, b'I').await;
         assert!(row.len() > size && contains(&row[..row.len().min(100)], id.as_bytes()), "{id} {}", row.len());
-        assert!(contains(&row, &vec![0xab; size]));
+        let value = if major(&admin).await >= 14 { vec![0xab; size] } else { b"ab".repeat(size) };
+        assert!(contains(&row, &value));
     }
 }
 

@@ -117,6 +117,11 @@ pub(crate) async fn value(sql: &Sql, query: &str) -> String {
     sql.query_one(query, &[]).await.unwrap_or_else(|error| panic!("{query}: {error:?}")).get(0)
 }
 
+/// 15, 16 ... The tests hold for every version from 13 on.
+pub(crate) async fn major(sql: &Sql) -> u32 {
+    value(sql, "SELECT (current_setting('server_version_num')::int / 10000)::text").await.parse().unwrap()
+}
+
 pub(crate) fn contains(message: &[u8], part: &[u8]) -> bool {
     message.windows(part.len()).any(|window| window == part)
 }

@@ -127,7 +127,7 @@ hostssl all cert 127.0.0.1/32 cert";
         &admin,
         &format!(
             "CREATE ROLE either LOGIN REPLICATION; CREATE ROLE plain LOGIN REPLICATION; CREATE ROLE cert LOGIN REPLICATION;
-             CREATE ROLE scram LOGIN REPLICATION PASSWORD '{CANARY}'; CREATE ROLE clear LOGIN REPLICATION PASSWORD '{CANARY}'"
+             SET password_encryption = 'scram-sha-256'; CREATE ROLE scram LOGIN REPLICATION PASSWORD '{CANARY}'; CREATE ROLE clear LOGIN REPLICATION PASSWORD '{CANARY}'"
         ),
     )
     .await;

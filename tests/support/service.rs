@@ -16,7 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long a condition may take on a slow machine before the test fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits for a condition; says what it was and what was seen last when it does not come.
 pub fn eventually<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Result<T, String>) -> T {
@@ -35,6 +35,7 @@ pub struct Service {
     directory: TempDir,
     program: PathBuf,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     child: Child,
     starts: usize,
 }
@@ -42,11 +43,18 @@ pub struct Service {
 impl Service {
     /// Starts it with this TOML configuration, of which the admin address is taken over.
     pub fn start(configuration: &str) -> Self {
-        Self::start_program(env!("CARGO_BIN_EXE_cdc-notifier").as_ref(), configuration)
+        Self::start_with_environment(configuration, &[])
     }
 
-    /// Starts another build of it.
-    pub fn start_program(program: &Path, configuration: &str) -> Self {
+    /// The same, with environment variables.
+    pub fn start_with_environment(configuration: &str, environment: &[(&str, &str)]) -> Self {
+        Self::start_program(env!("CARGO_BIN_EXE_cdc-notifier").as_ref(), configuration, environment)
+    }
+
+    /// The same with another build of it.
+    pub fn start_program(program: &Path, configuration: &str, environment: &[(&str, &str)]) -> Self {
+        let environment: Vec<_> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config.toml");
         fs::write(&path, configuration).unwrap();
@@ -59,14 +67,14 @@ impl Service {
             "--log-format".to_owned(),
             "json".to_owned(),
         ];
-        let child = spawn(program, &arguments, &directory, 1);
-        Self { directory, program: program.to_owned(), arguments, child, starts: 1 }
+        let child = spawn(program, &arguments, &environment, &directory, 1);
+        Self { directory, program: program.to_owned(), arguments, environment, child, starts: 1 }
     }
 
     /// Starts it again after it has ended, with the same configuration.
     pub fn start_again(&mut self) {
         self.starts += 1;
-        self.child = spawn(&self.program, &self.arguments, &self.directory, self.starts);
+        self.child = spawn(&self.program, &self.arguments, &self.environment, &self.directory, self.starts);
     }
 
     /// Starts it again with another configuration.
@@ -178,10 +186,17 @@ fn agent() -> ureq::Agent {
     ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into()
 }
 
-fn spawn(program: &Path, arguments: &[String], directory: &TempDir, start: usize) -> Child {
+fn spawn(
+    program: &Path,
+    arguments: &[String],
+    environment: &[(String, String)],
+    directory: &TempDir,
+    start: usize,
+) -> Child {
     let log = fs::File::create(directory.path().join(format!("log.{start}"))).unwrap();
     Command::new(program)
         .args(arguments)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)

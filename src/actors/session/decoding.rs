@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    actors::{parcel::Parcel, shared::SlotShared},
-    change::{Class, Lsn, Transaction, Trouble},
+    actors::{failpoint::failpoint, parcel::Parcel, shared::SlotShared},
+    change::{Class, Lsn, PgTimestamp, Transaction, Trouble},
     delivery::{Judgement, Op, Replay},
     pgoutput::{self, Message},
     pipeline::{Announced, Batch, Pipeline},
@@ -26,6 +26,8 @@ pub(super) struct Decoding {
     pipeline: Pipeline,
     replay: Replay,
     open: Option<Open>,
+    /// When the newest transaction was committed of which there was something since this was last asked for.
+    newest_commit: Option<PgTimestamp>,
     next_sequence: u64,
     ops: Vec<Op>,
     charged: Charged,
@@ -52,6 +54,7 @@ impl Decoding {
             pipeline,
             replay: Replay::default(),
             open: None,
+            newest_commit: None,
             next_sequence: 0,
             ops: Vec::new(),
             charged: Charged { shared: Arc::clone(shared), bytes: 0 },
@@ -68,6 +71,12 @@ impl Decoding {
     /// Whether a transaction is open of which messages exist.
     pub(super) fn is_inside(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.messages)
+    }
+
+    /// When the newest transaction was committed of which something came since the last call; `None` if nothing did.
+    pub(super) fn newest_commit(&mut self) -> Option<PgTimestamp> {
+        let newest = self.newest_commit.take();
+        self.open.as_ref().map(|open| open.transaction.commit_time).or(newest)
     }
 
     /// A keepalive: everything before it has been sent.
@@ -112,6 +121,7 @@ impl Decoding {
                 let Some(open) = self.open.take() else {
                     return Err(self.misplaced(lsn, "a commit"));
                 };
+                failpoint("session");
                 self.push_fresh(&open);
                 if open.messages {
                     self.ops.push(Op::Commit { end_lsn });
@@ -122,7 +132,8 @@ impl Decoding {
                 return Ok(Some(end_lsn));
             }
             Message::Relation(relation) => {
-                if self.pipeline.relation(&relation)? == Announced::Foreign {
+                let announced = self.pipeline.relation(&relation).map_err(|trouble| self.since(trouble))?;
+                if announced == Announced::Foreign {
                     self.log_ignored(&format!("table \"{}\".\"{}\"", relation.schema, relation.name));
                 }
             }
@@ -143,6 +154,7 @@ impl Decoding {
             return Err(contradiction(&self.shared.slot.name, &transaction, commit_lsn, xid));
         }
         self.pipeline.begin(transaction);
+        self.newest_commit = Some(transaction.commit_time);
         self.open = Some(Open { transaction, judgement, fresh: 0, messages: false });
         Ok(())
     }
@@ -182,6 +194,12 @@ impl Decoding {
     fn log_ignored(&self, what: &str) {
         let (database, slot) = (&self.shared.database.name, &self.shared.slot.name);
         tracing::info!(database, slot, "{what} means nothing to a namespace of this slot and is ignored");
+    }
+
+    /// Adds from where on a table is wrong.
+    fn since(&self, trouble: Trouble) -> Trouble {
+        let good = self.shared.ledger().position();
+        Trouble { message: format!("{}; last known to be right at LSN {good}", trouble.message), ..trouble }
     }
 
     fn misplaced(&self, lsn: Lsn, what: &str) -> Trouble {

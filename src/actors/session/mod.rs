@@ -60,6 +60,7 @@ impl Session {
             Plan { database: &shared.database.postgres, slot: &shared.slot, known: shared.known().server.is_some() };
         let prepared = replication::prepare(plan).await?;
         shared.add_joining(prepared.joining.clone());
+        shared.set_last_good(prepared.confirmed_flush_lsn);
         self.open_outlets().await?;
         if shared.streamed().is_empty() {
             self.join_all().await?;
@@ -69,6 +70,7 @@ impl Session {
         let (watch, events) = Watch::start(shared);
         Ok(Streaming {
             session: self.number,
+            start: prepared.confirmed_flush_lsn,
             decoding: Decoding::new(shared, self.pipeline()),
             shared: Arc::clone(shared),
             stream,
@@ -103,14 +105,13 @@ impl Session {
             topics.extend([namespace.eventsink_topic.clone(), namespace.lifecycle_topic.clone()]);
         }
         for (name, (client, topics)) in clients {
-            let outlet = match self.shared.outlet(name) {
-                Some(outlet) => outlet,
-                None => {
-                    let (client, shared) = (Arc::clone(client), Arc::clone(&self.shared));
-                    let outlet = blocking(move || Outlet::open(&client, &shared)).await?;
-                    self.shared.add_outlet(name.to_owned(), Arc::clone(&outlet));
-                    outlet
-                }
+            let outlet = if let Some(outlet) = self.shared.outlet(name) {
+                outlet
+            } else {
+                let (client, shared) = (Arc::clone(client), Arc::clone(&self.shared));
+                let outlet = blocking(move || Outlet::open(&client, &shared)).await?;
+                self.shared.add_outlet(name.to_owned(), Arc::clone(&outlet));
+                outlet
             };
             let counts = self.counts(client, &outlet, topics).await?;
             for (publisher, namespace) in self.publishers.iter().zip(&self.shared.slot.namespaces) {
@@ -150,6 +151,7 @@ impl Session {
             tokio::time::sleep(watch::JOINS).await;
         };
         replication::advance(&sql, &shared.slot.name, lsn).await?;
+        shared.known().acknowledged = lsn;
         shared.joined(lsn);
         Ok(())
     }

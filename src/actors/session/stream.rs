@@ -20,7 +20,7 @@ use crate::{
     actors::{publisher::PublisherMessage, shared::SlotShared, slot::SlotMessage},
     change::{Class, Lsn, PgTimestamp, Trouble},
     delivery::{Disposition, Ended, Flow, Phase, disposition, flow},
-    replication::{self, Coalesce, CopyData, Feedback, Frame, ReplicationStream, StatusUpdate},
+    replication::{self, CopyData, Feedback, Frame, ReplicationStream, StatusUpdate, coalesce},
 };
 
 /// How often progress is looked at while something waits for Kafka or for acknowledgement.
@@ -31,13 +31,12 @@ const NO_MORE_BORROWING: Duration = Duration::from_secs(1);
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What the stream is doing.
+#[derive(Default)]
 enum Mode {
+    #[default]
     Reading,
     /// Reads to the end of the open transaction, then waits for confirmations until the deadline.
-    Draining {
-        until: Duration,
-        then: Ended,
-    },
+    Draining { until: Duration, then: Ended },
     /// Reads no more, waits until all commits are confirmed.
     Halting(Trouble),
 }
@@ -55,6 +54,8 @@ enum Pass {
 
 pub(super) struct Streaming {
     pub(super) session: u64,
+    /// Where the slot stood when it was prepared.
+    pub(super) start: Lsn,
     pub(super) shared: Arc<SlotShared>,
     pub(super) stream: ReplicationStream,
     pub(super) decoding: Decoding,
@@ -67,32 +68,31 @@ pub(super) struct Streaming {
     pub(super) _watch: Watch,
 }
 
+#[derive(Default)]
 struct Turn {
     mode: Mode,
-    coalesce: Coalesce,
+    /// When the last read ended.
+    last_read: Duration,
+    /// What it brought, and how long after the one before; until the pause after it is decided.
+    brought: Option<(usize, Duration)>,
     /// Not to be read before.
     read_at: Duration,
-    /// Something arrived already.
+    /// The stream has begun at the slot's position.
     begun: bool,
+    /// The slot's actor knows.
+    announced: bool,
     join_at: Option<Lsn>,
     status: Vec<u8>,
 }
 
 impl Streaming {
     pub(super) async fn run(mut self) -> Ended {
-        let mut turn = Turn {
-            mode: Mode::Reading,
-            coalesce: Coalesce::default(),
-            read_at: Duration::ZERO,
-            begun: false,
-            join_at: None,
-            status: Vec::with_capacity(StatusUpdate::LEN),
-        };
+        let mut turn = Turn::default();
         loop {
             let pass = match self.decode(&mut turn) {
                 Ok(pass) => pass,
                 Err(Stop::Connection(trouble)) => {
-                    self.hand_over();
+                    self.hand_over(&mut turn);
                     return lost(&self.shared, trouble).await;
                 }
                 Err(Stop::Data(trouble)) => {
@@ -100,7 +100,7 @@ impl Streaming {
                     Pass::Done
                 }
             };
-            self.hand_over();
+            self.hand_over(&mut turn);
             match self.turn(&mut turn, pass).await {
                 Ok(None) => {}
                 Ok(Some(ended)) => {
@@ -131,6 +131,7 @@ impl Streaming {
             match frame {
                 Frame::CopyData(bytes) => match CopyData::parse(bytes) {
                     Ok(CopyData::XLogData { start, payload, .. }) => {
+                        begin(turn, self.start, &self.shared, &mut self.decoding)?;
                         self.feedback.received(start);
                         let end = self.decoding.message(start, payload).map_err(Stop::Data)?;
                         if let Some(end) = end {
@@ -138,13 +139,8 @@ impl Streaming {
                         }
                     }
                     Ok(CopyData::PrimaryKeepalive { wal_end, reply_requested, .. }) => {
-                        if !turn.begun {
-                            turn.begun = true;
-                            let known = self.shared.known().check_start(&self.shared.slot.name, wal_end);
-                            known.map_err(Stop::Data)?;
-                            self.decoding.begin_at(wal_end);
-                            let _stopped = self.slot.cast(SlotMessage::Streaming { session: self.session });
-                        }
+                        // The first keepalive says where the slot really stands.
+                        begin(turn, wal_end, &self.shared, &mut self.decoding)?;
                         self.feedback.received(wal_end);
                         if reply_requested {
                             self.feedback.reply_requested();
@@ -173,7 +169,11 @@ impl Streaming {
         }
     }
 
-    fn hand_over(&mut self) {
+    fn hand_over(&mut self, turn: &mut Turn) {
+        if turn.begun && !turn.announced {
+            turn.announced = true;
+            let _stopped = self.slot.cast(SlotMessage::Streaming { session: self.session });
+        }
         for (namespace, parcel) in self.decoding.hand_over() {
             if let Some(publisher) = self.publishers.get(namespace) {
                 // A dead publisher crashes the slot; the parcel gives its credits back.
@@ -198,6 +198,12 @@ impl Streaming {
         let flow = flow(waiting, &self.shared.times());
         if flow == Flow::Close && !matches!(turn.mode, Mode::Halting(_)) {
             return Err(self.stalled(waiting.unwrap_or_default()));
+        }
+        if let Some((bytes, since_last)) = turn.brought.take() {
+            let behind = self.decoding.newest_commit().map_or(Duration::ZERO, age);
+            if let Some(pause) = coalesce::pause(bytes, since_last, behind) {
+                turn.read_at = turn.last_read + pause;
+            }
         }
         let wants = pass == Pass::Empty && flow == Flow::Read;
         if wants {
@@ -227,9 +233,8 @@ impl Streaming {
                 let bytes = read?;
                 let now = self.shared.now();
                 self.feedback.heard(now);
-                if let Some(pause) = turn.coalesce.read(now, bytes) {
-                    turn.read_at = now + pause;
-                }
+                turn.brought = Some((bytes, now.saturating_sub(turn.last_read)));
+                turn.last_read = now;
             }
         }
         Ok(None)
@@ -295,14 +300,7 @@ impl Streaming {
 
     /// The last word: what is confirmed, and the end of the copy.
     async fn finish(mut self, ended: Ended) -> Ended {
-        let mut turn = Turn {
-            mode: Mode::Reading,
-            coalesce: Coalesce::default(),
-            read_at: Duration::ZERO,
-            begun: true,
-            join_at: None,
-            status: Vec::with_capacity(StatusUpdate::LEN),
-        };
+        let mut turn = Turn::default();
         let now = self.shared.now();
         self.progress(now);
         let last = self.feedback.status(now);
@@ -359,6 +357,18 @@ async fn lost(shared: &SlotShared, trouble: Trouble) -> Ended {
     }
 }
 
+/// The stream begins: everything before this position is confirmed.
+fn begin(turn: &mut Turn, position: Lsn, shared: &SlotShared, decoding: &mut Decoding) -> Result<(), Stop> {
+    if !turn.begun {
+        turn.begun = true;
+        shared.known().check_start(&shared.slot.name, position).map_err(Stop::Data)?;
+        decoding.begin_at(position);
+        shared.status.confirmed.set(position);
+        shared.status.acknowledged.set(position);
+    }
+    Ok(())
+}
+
 /// Why decoding ended.
 pub(super) enum Stop {
     /// The connection is gone.
@@ -385,6 +395,12 @@ impl Turn {
         }
         Ok(())
     }
+}
+
+/// How long ago a moment of the server's clock was, by ours.
+fn age(at: PgTimestamp) -> Duration {
+    let at = at.unix_micros().and_then(|micros| u64::try_from(micros).ok()).unwrap_or(0);
+    (SystemTime::UNIX_EPOCH + Duration::from_micros(at)).elapsed().unwrap_or_default()
 }
 
 fn wall_clock() -> PgTimestamp {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How often the publications are verified.
-const PUBLICATIONS: Duration = Duration::from_secs(60);
+const PUBLICATIONS: Duration = Duration::from_mins(1);
 /// How often the topics are looked at.
 const TOPICS: Duration = Duration::from_secs(30);
 /// How often it is asked whether a namespace can join.
@@ -94,7 +94,7 @@ async fn all_topics(shared: Arc<SlotShared>, events: mpsc::Sender<Event>) {
                 Err(trouble) if trouble.class == Class::TopicRecreated => tell(&events, Event::Trouble(trouble)).await,
                 // Whatever else is wrong shows in the deliveries.
                 Err(trouble) => {
-                    tracing::debug!(slot = shared.slot.name, "the topics could not be looked at: {trouble}")
+                    tracing::debug!(slot = shared.slot.name, "the topics could not be looked at: {trouble}");
                 }
             }
         }
