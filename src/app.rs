@@ -1,6 +1,6 @@
 //! The composition root: from a configuration to a running service, and back to an exit code.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::{Builder, Runtime},
@@ -129,6 +129,8 @@ const fn code(exit: Exit) -> u8 {
 pub struct Service {
     /// What its slots are doing.
     pub streams: Arc<Streams>,
+    /// Where the admin address is bound, if it is not switched off.
+    pub admin: Option<SocketAddr>,
     /// Its end.
     pub ended: oneshot::Receiver<Exit>,
 }
@@ -144,6 +146,7 @@ impl Service {
             Some(address) => Some(observability::bind(address).await?),
             None => None,
         };
+        let address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
         if let Some(listener) = admin {
             let (streams, token) = (Arc::clone(&streams), config.admin.token.clone());
             tokio::spawn(async move {
@@ -158,6 +161,6 @@ impl Service {
         tokio::spawn(async move {
             let _gone = sender.send(tree.await);
         });
-        Ok(Self { streams, ended })
+        Ok(Self { streams, admin: address, ended })
     }
 }

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use cdc_notifier::{
     app,
     cli::{self, Command},
+    demo,
 };
 
 fn main() -> ExitCode {
     let environment = |name: &str| std::env::var(name).ok();
     let code = match cli::parse(std::env::args_os(), &environment) {
         Ok(Command::Run(arguments)) => app::run(&arguments),
-        Ok(Command::Demo(_arguments)) => 0,
+        Ok(Command::Demo(arguments)) => demo::run(&arguments),
         Err(refusal) => {
             refusal.print();
             refusal.exit

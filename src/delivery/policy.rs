@@ -39,8 +39,8 @@ pub const fn disposition(class: Class, phase: Phase) -> Disposition {
         | Class::TableMissing
         | Class::KafkaUnavailable
         | Class::KafkaLogin => Disposition::Wait,
-        // Found wrong at the start nothing has been lost; while running, changes may have gone by unseen.
-        Class::Publication => match phase {
+        // Found wrong at the start nothing has been lost; while running, changes may have gone by unseen or without a column.
+        Class::Publication | Class::Schema => match phase {
             Phase::Start => Disposition::Wait,
             Phase::Running => Disposition::Halt,
         },
@@ -51,7 +51,6 @@ pub const fn disposition(class: Class, phase: Phase) -> Disposition {
         Class::SendFailed | Class::MessageTooLarge => Disposition::Resend,
         Class::SlotLost
         | Class::HistoryChanged
-        | Class::Schema
         | Class::InvalidRow
         | Class::Undecodable
         | Class::TopicRecreated
@@ -98,9 +97,11 @@ mod tests {
     }
 
     #[test]
-    fn a_publication_is_waited_for_at_the_start_and_halts_while_running() {
-        assert_eq!(disposition(Class::Publication, Phase::Start), Disposition::Wait);
-        assert_eq!(disposition(Class::Publication, Phase::Running), Disposition::Halt);
+    fn publications_and_tables_are_waited_for_at_the_start_and_halt_while_running() {
+        for class in [Class::Publication, Class::Schema] {
+            assert_eq!(disposition(class, Phase::Start), Disposition::Wait);
+            assert_eq!(disposition(class, Phase::Running), Disposition::Halt);
+        }
         assert_eq!(disposition(Class::InvalidRow, Phase::Start), Disposition::Halt);
     }
 }

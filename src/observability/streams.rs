@@ -130,6 +130,12 @@ impl SlotStatus {
         Duration::from_micros(micros)
     }
 
+    /// Messages of all its namespaces that Kafka has confirmed since the process began.
+    #[must_use]
+    pub fn messages_confirmed(&self) -> u64 {
+        self.namespaces.iter().map(|namespace| namespace.messages_confirmed.load(Ordering::Relaxed)).sum()
+    }
+
     /// Says how the slot is resumed.
     pub fn on_resume(&self, resume: Resume) {
         *lock(&self.resume) = Some(resume);

@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stderr,
+    clippy::print_stdout,
     missing_docs,
     dead_code,
     unreachable_pub
@@ -12,10 +13,25 @@
 
 #[path = "../support/kafka.rs"]
 mod kafka;
+#[path = "../support/oracle/mod.rs"]
+mod oracle;
 #[path = "../support/scene.rs"]
 mod scene;
 #[path = "../support/service.rs"]
 mod service;
+#[path = "../support/world.rs"]
+mod world;
+#[path = "../support/writer.rs"]
+mod writer;
 
+mod faults_kafka;
+mod faults_postgres;
+mod faults_service;
 mod happy_path;
 mod supervision;
+mod invalid;
+mod large;
+mod soak;
+mod stop;
+mod under_load;
+mod startup;

@@ -71,6 +71,11 @@ pub fn create_tables(client: &mut Client, namespaces: &[&Namespace]) {
     }
 }
 
+/// A text as TOML writes it.
+pub fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap()
+}
+
 /// Builds a configuration.
 pub struct Configuration(String);
 
@@ -93,12 +98,20 @@ impl Configuration {
         self
     }
 
-    pub fn stream(mut self, database: &str, slot: &str, namespace: &Namespace) -> Self {
+    pub fn stream(self, database: &str, slot: &str, namespace: &Namespace) -> Self {
+        self.stream_to("kafka", database, slot, namespace)
+    }
+
+    /// A stream to another Kafka client, which `add` describes.
+    pub fn stream_to(mut self, kafka_client: &str, database: &str, slot: &str, namespace: &Namespace) -> Self {
         writeln!(
             self.0,
-            "[streams.{database}.{slot}.\"{}\"]\nkafka_client = \"kafka\"\neventsink_topic = \"{}\"\nlifecycle_topic = \
+            "[streams.{database}.{slot}.{}]\nkafka_client = \"{kafka_client}\"\neventsink_topic = \"{}\"\nlifecycle_topic = \
              \"{}\"\n{}",
-            namespace.name, namespace.eventsink, namespace.lifecycle, namespace.options
+            quoted(&namespace.name),
+            namespace.eventsink,
+            namespace.lifecycle,
+            namespace.options
         )
         .unwrap();
         self

@@ -59,6 +59,8 @@ impl Session {
         let plan =
             Plan { database: &shared.database.postgres, slot: &shared.slot, known: shared.known().server.is_some() };
         let prepared = replication::prepare(plan).await?;
+        // The publications have just been found right.
+        shared.set_last_good(prepared.confirmed_flush_lsn);
         shared.add_joining(prepared.joining.clone());
         shared.set_last_good(prepared.confirmed_flush_lsn);
         self.open_outlets().await?;

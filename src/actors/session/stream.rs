@@ -104,8 +104,9 @@ impl Streaming {
             match self.turn(&mut turn, pass).await {
                 Ok(None) => {}
                 Ok(Some(ended)) => {
-                    if let (Ended::Rejoin, Some(lsn)) = (&ended, turn.join_at) {
-                        self.shared.joined(lsn);
+                    if ended == Ended::Rejoin {
+                        // Not `join_at`: what was decoded since then was decoded without the namespaces that join.
+                        self.shared.joined(self.shared.ledger().position());
                     }
                     return self.finish(ended).await;
                 }

@@ -68,7 +68,7 @@ async fn publications(shared: Arc<SlotShared>, events: mpsc::Sender<Event>) {
         let good = shared.ledger().position();
         match verify(&shared).await {
             Ok(()) => shared.set_last_good(good),
-            Err(trouble) if matches!(trouble.class, Class::Publication | Class::TableMissing) => {
+            Err(trouble) if matches!(trouble.class, Class::Publication | Class::TableMissing | Class::Schema) => {
                 let message = format!("{}; last known to be right at LSN {}", trouble.message, shared.last_good());
                 tell(&events, Event::Trouble(Trouble::new(Class::Publication, message, trouble.remedy))).await;
             }

@@ -9,7 +9,7 @@ use std::{
 
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
@@ -25,6 +25,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct ConsumedRecord {
     pub partition: i32,
     pub offset: i64,
+    /// Milliseconds since 1970; the broker's time if the topic says so.
+    pub timestamp: i64,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
     pub headers: Vec<(String, Vec<u8>)>,
@@ -70,6 +72,13 @@ impl KafkaServer {
         self.wait_for_partitions(topic, i32::try_from(total).unwrap());
     }
 
+    /// Sets an option of a topic; its other options go back to their defaults.
+    pub fn set_topic_option(&self, topic: &str, key: &str, value: &str) {
+        let new = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(key, value);
+        let results = run(self.admin().alter_configs([&new], &AdminOptions::new())).unwrap();
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+    }
+
     /// Deletes a topic and waits until the broker shows it no more.
     pub fn delete_topic(&self, topic: &str) {
         let results = run(self.admin().delete_topics(&[topic], &AdminOptions::new())).unwrap();
@@ -108,6 +117,7 @@ impl KafkaServer {
                 Ok(message) => records.push(ConsumedRecord {
                     partition: message.partition(),
                     offset: message.offset(),
+                    timestamp: message.timestamp().to_millis().unwrap_or_default(),
                     key: message.key().map(<[u8]>::to_vec),
                     value: message.payload().map(<[u8]>::to_vec),
                     headers: message.headers().map_or_else(Vec::new, |headers| {
