@@ -10,10 +10,14 @@
 //! A child of its database, which starts it again within an intensity. Its publishers and its session end with it: a panic in
 //! either is a crash of the slot.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, thread, time::Duration};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::{sync::mpsc, task::AbortHandle};
+use tokio::{
+    runtime::{self, Runtime},
+    sync::mpsc,
+    task::{AbortHandle, JoinHandle},
+};
 
 use super::{
     database::DatabaseMessage,
@@ -90,7 +94,7 @@ impl Said {
     }
 }
 
-/// The session task; it ends with this value.
+/// The session's task; it ends with this value.
 struct Running {
     number: u64,
     commands: mpsc::Sender<Command>,
@@ -323,19 +327,40 @@ impl SlotState {
             slot: myself.clone(),
             commands: receiver,
         };
-        let task = tokio::spawn(session.run());
-        let confirmed = self.shared.status.confirmed.get();
-        self.session = Some(Running { number, commands, task: task.abort_handle(), confirmed });
-        let myself = myself.clone();
-        tokio::spawn(async move {
-            let message = match task.await {
-                Ok(ended) => SlotMessage::Ended { session: number, ended },
-                Err(error) if error.is_panic() => SlotMessage::Panicked(panic_text(error.into_panic())),
-                Err(_) => SlotMessage::Ended { session: number, ended: Ended::Closed },
-            };
-            let _stopped = myself.cast(message);
-        });
+        match spawn(session, myself.clone()) {
+            Ok(task) => {
+                let confirmed = self.shared.status.confirmed.get();
+                self.session = Some(Running { number, commands, task, confirmed });
+            }
+            Err(error) => {
+                let _stopped = myself.cast(SlotMessage::Panicked(format!("no thread for it: {error}")));
+            }
+        }
     }
+}
+
+/// Runs a session on a thread of its own, which may sleep while the socket fills.
+fn spawn(session: Session, slot: ActorRef<SlotMessage>) -> io::Result<AbortHandle> {
+    // The thread first: it is the one that may drop a runtime.
+    let (hand_over, handed_over) = std::sync::mpsc::sync_channel::<(Runtime, JoinHandle<Ended>)>(1);
+    let number = session.number;
+    let work = move || {
+        let Ok((runtime, task)) = handed_over.recv() else { return };
+        let message = match runtime.block_on(task) {
+            Ok(ended) => SlotMessage::Ended { session: number, ended },
+            Err(error) if error.is_panic() => SlotMessage::Panicked(panic_text(error.into_panic())),
+            Err(_) => SlotMessage::Ended { session: number, ended: Ended::Closed },
+        };
+        let _stopped = slot.cast(message);
+        // Without waiting for a question to Kafka that nobody wants answered any more.
+        runtime.shutdown_background();
+    };
+    thread::Builder::new().name("session".to_owned()).spawn(work)?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let task = runtime.spawn(session.run());
+    let abort = task.abort_handle();
+    hand_over.send((runtime, task)).map_err(|_ended| io::Error::other("it has ended"))?;
+    Ok(abort)
 }
 
 fn panic_text(panic: Box<dyn std::any::Any + Send>) -> String {

@@ -5,6 +5,7 @@
 
 use std::{
     sync::Arc,
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -75,8 +76,6 @@ struct Turn {
     last_read: Duration,
     /// What it brought, and how long after the one before; until the pause after it is decided.
     brought: Option<(usize, Duration)>,
-    /// Not to be read before.
-    read_at: Duration,
     /// The stream has begun at the slot's position.
     begun: bool,
     /// The slot's actor knows.
@@ -200,12 +199,6 @@ impl Streaming {
         if flow == Flow::Close && !matches!(turn.mode, Mode::Halting(_)) {
             return Err(self.stalled(waiting.unwrap_or_default()));
         }
-        if let Some((bytes, since_last)) = turn.brought.take() {
-            let behind = self.decoding.newest_commit().map_or(Duration::ZERO, age);
-            if let Some(pause) = coalesce::pause(bytes, since_last, behind) {
-                turn.read_at = turn.last_read + pause;
-            }
-        }
         let wants = pass == Pass::Empty && flow == Flow::Read;
         if wants {
             self.feedback.resume_reading(now);
@@ -219,9 +212,8 @@ impl Streaming {
         if let Mode::Draining { until, .. } = &turn.mode {
             deadline = deadline.min(*until);
         }
-        let reads = wants && now >= turn.read_at;
-        if wants && !reads {
-            deadline = deadline.min(turn.read_at);
+        if wants {
+            self.let_the_socket_fill(turn, now);
         }
         let sleep = tokio::time::sleep(deadline.saturating_sub(now));
         tokio::select! {
@@ -230,7 +222,7 @@ impl Streaming {
             Some(event) = self.events.recv() => turn.event(event)?,
             () = self.shared.wake.notified(), if !wants => {}
             () = sleep => {}
-            read = self.stream.read(), if reads => {
+            read = self.stream.read(), if wants => {
                 let bytes = read?;
                 let now = self.shared.now();
                 self.feedback.heard(now);
@@ -239,6 +231,17 @@ impl Streaming {
             }
         }
         Ok(None)
+    }
+
+    /// Pauses before the next read if the stream is behind. It is the thread that sleeps, its own: a task that waits for a timer
+    /// is woken by every segment that arrives meanwhile, which costs more than the pause saves.
+    fn let_the_socket_fill(&mut self, turn: &mut Turn, now: Duration) {
+        if let Some((bytes, since_last)) = turn.brought.take() {
+            let behind = self.decoding.newest_commit().map_or(Duration::ZERO, age);
+            if let Some(pause) = coalesce::pause(bytes, since_last, behind) {
+                thread::sleep((turn.last_read + pause).saturating_sub(now));
+            }
+        }
     }
 
     /// Takes the ledger's position over. Returns it, how long the oldest message has waited, and whether nothing is open.
