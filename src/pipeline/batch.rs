@@ -2,6 +2,9 @@
 
 use crate::change::{InvalidRow, Lsn, Token, Transaction};
 
+/// Most room that waits for the next batch, in bytes of each of its parts.
+const KEPT_ROOM: usize = 256 * 1024;
+
 /// Where in the write-ahead log a record comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
@@ -75,9 +78,16 @@ impl Batch {
         Ok(self.bytes.len() - start)
     }
 
-    /// The batch, leaving an empty one.
+    /// The batch, leaving an empty one with room for as much again: one batch is mostly like the last, and what grows step by
+    /// step is copied at each.
     pub(super) fn take(&mut self) -> Self {
-        std::mem::take(self)
+        let room = |length: usize, size: usize| length.min(KEPT_ROOM / size);
+        let next = Self {
+            bytes: Vec::with_capacity(room(self.bytes.len(), 1)),
+            entries: Vec::with_capacity(room(self.entries.len(), size_of::<Entry>())),
+            transactions: Vec::with_capacity(room(self.transactions.len(), size_of::<Transaction>())),
+        };
+        std::mem::replace(self, next)
     }
 
     /// Whether it has no record.

@@ -7,7 +7,7 @@ use super::error::Failure;
 /// Size while little comes.
 const IDLE: usize = 32 * 1024;
 /// Size while much comes. Larger only for a message that is larger, and only as long as that is there.
-const BUSY: usize = 256 * 1024;
+const BUSY: usize = 512 * 1024;
 /// Reads in a row that filled less than a quarter, before the buffer gets smaller.
 const QUIET_READS: u8 = 32;
 /// Type and length.

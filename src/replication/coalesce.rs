@@ -1,42 +1,35 @@
 //! How long to let the socket fill before the next read.
 //!
-//! A walsender pays a `send` and a wake-up for every message that its client reads at once; a client that waits a little while
-//! the stream runs fast halves the walsender's work, which is the limit of a drain (measured). At rest it must not wait at all.
+//! A walsender pays a `send` and a wake-up for every message that its client reads at once, and Kafka pays for every batch that
+//! is cut from so little: a client that waits a little while it is behind drains several times faster than one that does not
+//! (measured, and all the more on a busy machine). A client that is not behind must not wait at all.
+//!
+//! The age decides: how long ago a change was committed when PostgreSQL sent it, both by the server's clock. A pause of a
+//! small part of that is never felt.
 
 use std::time::Duration;
 
-/// Longest wait, and the latency that a fast stream pays.
-const LONGEST: Duration = Duration::from_millis(5);
+/// Longest pause. It is that long only where little comes in that time, because processors are busy with something else; pauses
+/// of less than 5 ms leave the server's congestion control (seen with BBR) sending message by message.
+const LONGEST: Duration = Duration::from_millis(20);
+/// Shorter pauses bring nothing.
+const SHORTEST: Duration = Duration::from_micros(500);
+/// The part of its age by which a change may become older.
+const PART: u32 = 8;
 /// What one read should bring; waiting for more would only fill the server's side.
 const ENOUGH: usize = 512 * 1024;
-/// A stream that brings less than this in the longest wait is not fast.
-const FAST: usize = 64 * 1024;
 
-/// Decides from the reads so far.
-#[derive(Debug, Default)]
-pub struct Coalesce {
-    last: Duration,
-    fast_reads: u32,
-}
-
-impl Coalesce {
-    /// A read that ended at `now` brought this many bytes. Returns how long to wait before the next one.
-    pub fn read(&mut self, now: Duration, bytes: usize) -> Option<Duration> {
-        let nanos = now.saturating_sub(self.last).max(Duration::from_micros(1)).as_nanos();
-        self.last = now;
-        let in_longest = (bytes as u128 * LONGEST.as_nanos()) / nanos;
-        if in_longest < FAST as u128 {
-            self.fast_reads = 0;
-            return None;
-        }
-        self.fast_reads += 1;
-        // Two in a row: a single burst after rest is handed on at once.
-        if self.fast_reads < 2 || bytes >= ENOUGH {
-            return None;
-        }
-        let wanted = nanos * ENOUGH as u128 / bytes.max(1) as u128;
-        Some(LONGEST.min(Duration::from_nanos(u64::try_from(wanted).unwrap_or(u64::MAX))))
+/// How long to wait before the next read, after one that brought so many bytes so long after the one before, the last of them of
+/// a transaction that was committed `behind` ago.
+#[must_use]
+pub fn pause(bytes: usize, since_last: Duration, behind: Duration) -> Option<Duration> {
+    if bytes >= ENOUGH {
+        return None;
     }
+    let wanted = since_last.as_nanos() * ENOUGH as u128 / bytes.max(1) as u128;
+    let wanted = Duration::from_nanos(u64::try_from(wanted).unwrap_or(u64::MAX));
+    let pause = LONGEST.min(behind / PART).min(wanted);
+    (pause >= SHORTEST).then_some(pause)
 }
 
 #[cfg(test)]
@@ -46,31 +39,29 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn a_stream_at_rest_never_waits() {
-        let mut coalesce = Coalesce::default();
-        for n in 1..100 {
-            assert_eq!(coalesce.read(MS * n, 1_500), None, "5,000 rows of 300 bytes a second");
+    fn who_keeps_up_never_waits() {
+        for bytes in [100, 1_500, 60_000, 600_000] {
+            assert_eq!(pause(bytes, MS, Duration::ZERO), None, "{bytes}");
+            assert_eq!(pause(bytes, MS, MS * 3), None, "{bytes}");
         }
     }
 
     #[test]
-    fn a_burst_after_rest_does_not_wait() {
-        let mut coalesce = Coalesce::default();
-        assert_eq!(coalesce.read(MS * 1000, 60_000), None);
-        assert_eq!(coalesce.read(MS * 1001, 60_000), None);
+    fn a_pause_is_a_small_part_of_the_age() {
+        assert_eq!(pause(1_500, MS, MS * 4), Some(MS / 2));
+        assert_eq!(pause(1_500, MS, MS * 8), Some(MS));
+        assert_eq!(pause(1_500, MS, MS * 20), Some(MS * 5 / 2));
+        assert_eq!(pause(1_500, MS, MS * 160), Some(LONGEST));
+        assert_eq!(pause(1_500, MS, Duration::from_hours(24)), Some(LONGEST));
     }
 
     #[test]
-    fn a_fast_stream_waits_for_a_large_read_and_no_longer() {
-        let mut coalesce = Coalesce::default();
-        let mut now = MS * 1000;
-        let mut waits = vec![];
-        for _ in 0..4 {
-            now += MS / 10;
-            waits.push(coalesce.read(now, 8 * 1024));
-        }
-        assert_eq!(waits, [None, None, Some(LONGEST), Some(LONGEST)]);
-        assert_eq!(coalesce.read(now + LONGEST, 600 * 1024), None, "enough came");
-        assert_eq!(coalesce.read(now + LONGEST * 2, 256 * 1024), Some(LONGEST));
+    fn what_comes_fast_enough_is_not_waited_for() {
+        let day = Duration::from_hours(24);
+        assert_eq!(pause(ENOUGH, MS * 5, day), None, "there is more already");
+        assert_eq!(pause(ENOUGH / 2, MS / 5, day), None);
+        assert_eq!(pause(ENOUGH / 4, MS / 2, day), Some(MS * 2));
+        assert_eq!(pause(ENOUGH / 2, MS * 5, day), Some(MS * 10));
+        assert_eq!(pause(0, day, day), Some(LONGEST), "a read without bytes");
     }
 }

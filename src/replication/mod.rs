@@ -5,7 +5,7 @@
 
 mod blockers;
 mod buffer;
-mod coalesce;
+pub mod coalesce;
 pub mod connection;
 pub mod copy_data;
 mod error;
@@ -23,7 +23,6 @@ mod tls;
 pub mod transport;
 mod wire;
 
-pub use coalesce::Coalesce;
 pub use connection::{Connection, SystemIdentity};
 pub use copy_data::{CopyData, StatusUpdate};
 pub use error::Place;

@@ -28,7 +28,7 @@ fn stage(failpoints: &str) -> Stage {
         .stream("main", "slot_a", &a)
         .stream("main", "slot_b", &b);
     let service = Service::start_with_environment(configuration.text(), &[("CDC_NOTIFIER_FAILPOINTS", failpoints)]);
-    Stage { server, a, b, service }
+    Stage { service, server, a, b }
 }
 
 impl Stage {
@@ -53,7 +53,7 @@ impl Stage {
         keys
     }
 
-    fn arrives(&self, namespace: &Namespace, keys: &[&str]) {
+    fn arrives(namespace: &Namespace, keys: &[&str]) {
         eventually("the messages arrive", PATIENCE, || {
             let seen = Self::keys(namespace);
             if seen == keys { Ok(()) } else { Err(format!("{seen:?}")) }
@@ -68,8 +68,8 @@ fn a_crash_of_publisher_session_or_slot_restarts_the_slot_and_loses_nothing() {
         stage.streams();
         stage.insert(&stage.a, "p1");
         stage.insert(&stage.b, "p1");
-        stage.arrives(&stage.a, &["a p1"]);
-        stage.arrives(&stage.b, &["b p1"]);
+        Stage::arrives(&stage.a, &["a p1"]);
+        Stage::arrives(&stage.b, &["b p1"]);
         stage.streams();
         assert_eq!(stage.service.log().matches("it is started again").count(), 1, "{place}");
         stage.service.stop();
@@ -86,11 +86,11 @@ fn past_its_restart_intensity_a_slot_halts_and_the_others_run() {
     assert_eq!(halted["last_error"]["class"], "bug");
     assert_eq!(halted["acknowledged_lsn"], stage.service.slot("slot_a")["confirmed_lsn"]);
     stage.insert(&stage.b, "p2");
-    stage.arrives(&stage.b, &["b p2"]);
+    Stage::arrives(&stage.b, &["b p2"]);
     assert_eq!(stage.service.get("/health/live").0, 200);
     assert_eq!(stage.service.get("/health/ready").0, 503);
     assert_eq!(stage.service.post("/api/v1/streams/main/slot_a/resume"), 200);
-    stage.arrives(&stage.a, &["a p1"]);
+    Stage::arrives(&stage.a, &["a p1"]);
     stage.service.wait_for_state("slot_a", "streaming");
     stage.service.stop();
 }
@@ -101,8 +101,8 @@ fn a_crash_of_a_database_actor_restarts_its_slots() {
     stage.streams();
     stage.insert(&stage.a, "p1");
     stage.insert(&stage.b, "p1");
-    stage.arrives(&stage.a, &["a p1"]);
-    stage.arrives(&stage.b, &["b p1"]);
+    Stage::arrives(&stage.a, &["a p1"]);
+    Stage::arrives(&stage.b, &["b p1"]);
     assert!(stage.service.log().contains("the database actor crashed"), "{}", stage.service.log());
     stage.service.stop();
 }

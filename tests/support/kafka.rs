@@ -20,6 +20,7 @@ use std::{
 };
 
 pub use admin::{ConsumedRecord, Permission};
+use nix::unistd::Pid;
 use process::Process;
 
 /// The name and password that the SASL listeners accept.
@@ -61,6 +62,8 @@ pub struct Options {
     pub secured: bool,
     /// Further lines of `server.properties`.
     pub settings: Vec<(String, String)>,
+    /// Further options of Java; a later one has the last word. Those of every broker make it start soon, not run fast.
+    pub java: Vec<String>,
 }
 
 impl Options {
@@ -80,6 +83,7 @@ impl Options {
 pub struct KafkaServer {
     // The process is dropped before its directory.
     process: Mutex<Option<Process>>,
+    java: Vec<String>,
     ports: Vec<u16>,
     directory: tempfile::TempDir,
 }
@@ -93,7 +97,7 @@ impl KafkaServer {
         for _ in 0..3 {
             let directory = tempfile::Builder::new().prefix("kafka-").tempdir().expect("a temporary directory");
             let ports = free_ports(listeners + 1);
-            let server = Self { process: Mutex::new(None), ports, directory };
+            let server = Self { process: Mutex::new(None), java: options.java.clone(), ports, directory };
             server.write_configuration(options);
             server.format(options);
             match server.try_start_again() {
@@ -129,6 +133,11 @@ impl KafkaServer {
         self.directory.path().join(format!("data/{topic}-{partition}"))
     }
 
+    /// The broker's process id.
+    pub fn pid(&self) -> Pid {
+        self.process.lock().unwrap().as_ref().expect("a running broker").pid()
+    }
+
     /// SIGKILL, and waits until the broker is gone.
     pub fn kill(&self) {
         *self.process.lock().unwrap() = None;
@@ -159,7 +168,7 @@ impl KafkaServer {
         assert!(process.is_none(), "the broker runs already");
         let log = self.directory.path().join("server.log");
         let broker = process.insert(Process::start(
-            java().args(["kafka.Kafka", "server.properties"]).current_dir(self.directory.path()),
+            java().args(&self.java).args(["kafka.Kafka", "server.properties"]).current_dir(self.directory.path()),
             &log,
         ));
         let address = self.bootstrap();

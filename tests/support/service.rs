@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Read as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -33,6 +33,7 @@ pub fn eventually<T>(what: &str, patience: Duration, mut look: impl FnMut() -> R
 /// A running `cdc-notifier run`; killed when dropped.
 pub struct Service {
     directory: TempDir,
+    program: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     child: Child,
@@ -47,6 +48,11 @@ impl Service {
 
     /// The same, with environment variables.
     pub fn start_with_environment(configuration: &str, environment: &[(&str, &str)]) -> Self {
+        Self::start_program(env!("CARGO_BIN_EXE_cdc-notifier").as_ref(), configuration, environment)
+    }
+
+    /// The same with another build of it.
+    pub fn start_program(program: &Path, configuration: &str, environment: &[(&str, &str)]) -> Self {
         let environment: Vec<_> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let directory = tempfile::tempdir().unwrap();
@@ -61,14 +67,14 @@ impl Service {
             "--log-format".to_owned(),
             "json".to_owned(),
         ];
-        let child = spawn(&arguments, &environment, &directory, 1);
-        Self { directory, arguments, environment, child, starts: 1 }
+        let child = spawn(program, &arguments, &environment, &directory, 1);
+        Self { directory, program: program.to_owned(), arguments, environment, child, starts: 1 }
     }
 
     /// Starts it again after it has ended, with the same configuration.
     pub fn start_again(&mut self) {
         self.starts += 1;
-        self.child = spawn(&self.arguments, &self.environment, &self.directory, self.starts);
+        self.child = spawn(&self.program, &self.arguments, &self.environment, &self.directory, self.starts);
     }
 
     /// Starts it again with another configuration.
@@ -180,9 +186,15 @@ fn agent() -> ureq::Agent {
     ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into()
 }
 
-fn spawn(arguments: &[String], environment: &[(String, String)], directory: &TempDir, start: usize) -> Child {
+fn spawn(
+    program: &Path,
+    arguments: &[String],
+    environment: &[(String, String)],
+    directory: &TempDir,
+    start: usize,
+) -> Child {
     let log = fs::File::create(directory.path().join(format!("log.{start}"))).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_cdc-notifier"))
+    Command::new(program)
         .args(arguments)
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     actors::{failpoint::failpoint, parcel::Parcel, shared::SlotShared},
-    change::{Class, Lsn, Transaction, Trouble},
+    change::{Class, Lsn, PgTimestamp, Transaction, Trouble},
     delivery::{Fault, Intake, Judgement},
     pgoutput::{self, Message},
     pipeline::{Announced, Batch, Pipeline},
@@ -16,6 +16,8 @@ pub(super) struct Decoding {
     pipeline: Pipeline,
     /// Since the stream has begun.
     intake: Option<Intake>,
+    /// When the newest transaction was committed.
+    commit_time: Option<PgTimestamp>,
     charged: Charged,
 }
 
@@ -39,6 +41,7 @@ impl Decoding {
             shared: Arc::clone(shared),
             pipeline,
             intake: None,
+            commit_time: None,
             charged: Charged { shared: Arc::clone(shared), bytes: 0 },
         }
     }
@@ -66,6 +69,11 @@ impl Decoding {
         self.intake.as_ref().is_some_and(Intake::is_inside)
     }
 
+    /// When the transaction was committed that was begun last, by the server's clock.
+    pub(super) const fn commit_time(&self) -> Option<PgTimestamp> {
+        self.commit_time
+    }
+
     /// A keepalive: everything before it has been sent.
     pub(super) fn keepalive(&mut self, wal_end: Lsn) -> Result<(), Trouble> {
         match &mut self.intake {
@@ -83,6 +91,7 @@ impl Decoding {
         let taken = match message {
             Message::Begin(transaction) => {
                 self.pipeline.begin(transaction);
+                self.commit_time = Some(transaction.commit_time);
                 intake.begin(transaction)
             }
             Message::Change { relation, change } => match intake.change() {
@@ -152,11 +161,11 @@ impl Decoding {
         let slot = &self.shared.slot.name;
         match fault {
             Fault::Misplaced(what) => self.undecodable(lsn, &what),
-            Fault::Unexpected(Transaction { xid, commit_lsn, .. }) => changed(format!(
+            Fault::Unexpected(Transaction { xid, commit_lsn, .. }) => changed(&format!(
                 "slot \"{slot}\": PostgreSQL sends transaction {xid} with commit LSN {commit_lsn} among transactions that \
                  were confirmed already, but it was not there before"
             )),
-            Fault::Missing { at, commit_lsn, xid } => changed(format!(
+            Fault::Missing { at, commit_lsn, xid } => changed(&format!(
                 "slot \"{slot}\": PostgreSQL has come to LSN {at} without transaction {xid} with commit LSN {commit_lsn}, \
                  which was confirmed already"
             )),
@@ -182,7 +191,7 @@ fn cost(shared: &SlotShared, namespace: usize, batch: &Batch) -> usize {
     batch.bytes() + batch.len() * shared.cost(namespace, 0)
 }
 
-fn changed(what: String) -> Trouble {
+fn changed(what: &str) -> Trouble {
     Trouble::new(
         Class::HistoryChanged,
         format!("{what}: the server's history is another one now"),

@@ -20,7 +20,7 @@ use crate::{
     actors::{publisher::PublisherMessage, shared::SlotShared, slot::SlotMessage},
     change::{Class, Lsn, PgTimestamp, Trouble},
     delivery::{Disposition, Ended, Flow, Mode, Phase, Waiting, disposition, flow},
-    replication::{self, Coalesce, CopyData, Feedback, Frame, ReplicationStream, StatusUpdate},
+    replication::{self, CopyData, Feedback, Frame, ReplicationStream, StatusUpdate, coalesce},
 };
 
 /// How often progress is looked at while something waits for Kafka or for acknowledgement.
@@ -60,9 +60,14 @@ pub(super) struct Streaming {
 #[derive(Default)]
 struct Turn {
     mode: Mode,
-    coalesce: Coalesce,
+    /// How old what was decoded last was when PostgreSQL sent it.
+    behind: Duration,
+    /// When the last read ended.
+    last_read: Duration,
     /// Not to be read before.
     read_at: Duration,
+    /// What the last read brought, and how long after the one before; until the pause after it is decided.
+    brought: Option<(usize, Duration)>,
     /// The slot's actor knows that the stream has begun.
     announced: bool,
     join_at: Option<Lsn>,
@@ -113,7 +118,7 @@ impl Streaming {
             let Some(frame) = self.stream.next().map_err(Stop::Connection)? else { return Ok(Pass::Empty) };
             match frame {
                 Frame::CopyData(bytes) => match CopyData::parse(bytes) {
-                    Ok(CopyData::XLogData { start, payload, .. }) => {
+                    Ok(CopyData::XLogData { start, server_time, payload, .. }) => {
                         if !self.decoding.has_begun() {
                             // The slot may have fallen back since it was prepared, but not behind what it sends first.
                             let first = Decoding::first(payload).unwrap_or(self.start);
@@ -124,6 +129,8 @@ impl Streaming {
                         if let Some(end) = end {
                             self.feedback.received(end);
                         }
+                        turn.behind =
+                            self.decoding.commit_time().map_or(Duration::ZERO, |commit| server_time.since(commit));
                     }
                     Ok(CopyData::PrimaryKeepalive { wal_end, reply_requested, .. }) => {
                         // The first keepalive says where the slot really stands.
@@ -200,6 +207,11 @@ impl Streaming {
         if let Some(until) = turn.mode.deadline() {
             deadline = deadline.min(until);
         }
+        if let Some((bytes, since_last)) = turn.brought.take().filter(|_| wants)
+            && let Some(pause) = coalesce::pause(bytes, since_last, turn.behind)
+        {
+            turn.read_at = turn.last_read + pause;
+        }
         let reads = wants && now >= turn.read_at;
         if wants && !reads {
             deadline = deadline.min(turn.read_at);
@@ -215,9 +227,8 @@ impl Streaming {
                 let bytes = read?;
                 let now = self.shared.now();
                 self.feedback.heard(now);
-                if let Some(pause) = turn.coalesce.read(now, bytes) {
-                    turn.read_at = now + pause;
-                }
+                turn.brought = Some((bytes, now.saturating_sub(turn.last_read)));
+                turn.last_read = now;
             }
         }
         Ok(None)

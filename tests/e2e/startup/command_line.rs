@@ -157,12 +157,12 @@ fn an_address_in_use() {
     for (flag, variable) in [(Some(&address), None), (None, Some(&address))] {
         let mut command = binary();
         command.args(["run", "--config"]).arg(&path);
-        flag.iter().for_each(|address| {
+        for address in flag.iter() {
             command.args(["--admin-listen", address]);
-        });
-        variable.iter().for_each(|address| {
+        }
+        for address in variable.iter() {
             command.env("CDC_NOTIFIER_ADMIN_LISTEN", address);
-        });
+        }
         let output = command.output().unwrap();
         let (code, _, stderr) = outcome(&output);
         assert_eq!(code, Some(78), "{stderr}");

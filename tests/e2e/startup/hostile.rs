@@ -45,23 +45,21 @@ fn hostile_payloads() {
     // Under the default limits.
     for (number, line) in lines.iter().enumerate() {
         let slot = format!("slot_{number}");
-        match text(line, "name") {
-            "arr_1000000_ints" => wait_for_messages(&service, &slot, 1),
-            _ => {
-                let seen = service.wait_for_state(&slot, "halted");
-                assert_eq!(seen["last_error"]["class"], "invalid_row");
-                let message = text(&seen["last_error"], "message");
-                let said =
-                    if text(line, "name").starts_with("zlib") { "max_payload_size" } else { "max_payload_depth" };
-                assert!(message.contains("payload") && message.contains(said), "{message}");
-            }
+        if text(line, "name") == "arr_1000000_ints" {
+            wait_for_messages(&service, &slot, 1)
+        } else {
+            let seen = service.wait_for_state(&slot, "halted");
+            assert_eq!(seen["last_error"]["class"], "invalid_row");
+            let message = text(&seen["last_error"], "message");
+            let said = if text(line, "name").starts_with("zlib") { "max_payload_size" } else { "max_payload_depth" };
+            assert!(message.contains("payload") && message.contains(said), "{message}");
         }
     }
     let peak = service.peak_memory() >> 20;
     assert!(peak < 200, "{peak} MiB");
     service.stop();
     // Under raised limits: the rows are still there.
-    let raised = format!("[limits]\nmax_payload_size = \"64MiB\"\nmax_payload_depth = 30000\n[databases.hostile_0]");
+    let raised = "[limits]\nmax_payload_size = \"64MiB\"\nmax_payload_depth = 30000\n[databases.hostile_0]".to_string();
     service.start_with(&configuration.text().replace("[databases.hostile_0]", &raised));
     for (number, line) in lines.iter().enumerate() {
         if text(line, "name") != "arr_1000000_ints" {

@@ -46,7 +46,7 @@ fn every_invalid_row_halts_its_slot_alone() {
         let others: Vec<_> = streams.iter().filter(|slot| slot["state"] != wanted).cloned().collect();
         (streams, others)
     };
-    eventually("all slots stream", Duration::from_secs(240), || {
+    eventually("all slots stream", Duration::from_mins(4), || {
         let (_, others) = in_state("streaming");
         if others.is_empty() { Ok(()) } else { Err(format!("{} others, such as {}", others.len(), others[0])) }
     });
@@ -66,7 +66,7 @@ fn every_invalid_row_halts_its_slot_alone() {
         Event { number: 3, ..GOOD }.insert(&mut sql, name);
     }
     GOOD.insert(&mut sql, "healthy");
-    let slots = eventually("all slots but one halt", Duration::from_secs(120), || {
+    let slots = eventually("all slots but one halt", Duration::from_mins(2), || {
         let (streams, others) = in_state("halted");
         if others.len() == 1 { Ok(streams) } else { Err(format!("{} others, such as {}", others.len(), others[0])) }
     });

@@ -97,15 +97,15 @@ fn by_key(
     for record in records {
         by_key.entry(record.key.clone().unwrap()).or_default().push(record.clone());
     }
-    let mut placed = 0;
+    let mut known = 0;
     for (key, records) in &by_key {
         assert!(records.iter().all(|record| record.partition == records[0].partition), "{key:?}");
         if let Some(place) = places.get(key) {
             assert_eq!(records[0].partition, *place, "{:?}", String::from_utf8_lossy(key));
-            placed += 1;
+            known += 1;
         }
     }
-    (by_key, placed)
+    (by_key, known)
 }
 
 #[test]

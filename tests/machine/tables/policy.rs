@@ -26,7 +26,7 @@ const TABLE: [(Class, Disposition, Disposition); 22] = {
         (HistoryChanged, Halt, Halt),
         (TableMissing, Wait, Wait),
         (Publication, Wait, Halt),
-        (Schema, Halt, Halt),
+        (Schema, Wait, Halt),
         (InvalidRow, Halt, Halt),
         (Undecodable, Halt, Halt),
         (KafkaUnavailable, Wait, Wait),

@@ -1,0 +1,167 @@
+//! One run: the whole backlog through one program, from the moment its slot is active.
+
+use std::{
+    path::Path,
+    process::{Child, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer as _},
+};
+
+use crate::{
+    bed::{Bed, PARTITIONS},
+    machine::{self, Cpu},
+    scene::Namespace,
+    service::{Service, eventually},
+    workload::{copy_slot, walsender},
+};
+
+/// How often is looked whether a run has ended; so much a time may be too long.
+const LOOK: Duration = Duration::from_millis(10);
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// What one run took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    /// From the active slot to the last row.
+    pub(crate) seconds: f64,
+    /// Of the program, its whole life so far.
+    pub(crate) program: Cpu,
+    pub(crate) walsender: Cpu,
+    pub(crate) broker: Cpu,
+    /// Of everything on this machine that has nothing to do with the run.
+    pub(crate) others: Cpu,
+    /// Highest resident memory of the program in bytes.
+    pub(crate) memory: u64,
+}
+
+/// Waits until a slot is active; its walsender and the moment.
+fn active(bed: &mut Bed, slot: &str) -> (i32, Instant) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(pid) = walsender(&mut bed.sql, slot) {
+            return (pid, Instant::now());
+        }
+        assert!(Instant::now() < deadline, "slot {slot} does not become active");
+        sleep(Duration::from_millis(1));
+    }
+}
+
+/// The CPU time of everything that takes part in a run, beside the program and its walsender.
+struct Meter {
+    machine: Cpu,
+    broker: Cpu,
+    ours: Cpu,
+    broker_pid: i32,
+}
+
+impl Meter {
+    fn begin(bed: &Bed) -> Self {
+        let broker_pid = bed.kafka.pid().as_raw();
+        let ours = machine::of_process(std::process::id().cast_signed());
+        Self { machine: machine::of_machine(), broker: machine::of_process(broker_pid), ours, broker_pid }
+    }
+
+    fn end(self, seconds: f64, program: Cpu, walsender: Cpu, memory: u64) -> Run {
+        let broker = machine::of_process(self.broker_pid) - self.broker;
+        let ours = machine::of_process(std::process::id().cast_signed()) - self.ours;
+        let known: Cpu = [program, walsender, broker, ours].into_iter().sum();
+        let others = (machine::of_machine() - self.machine) - known;
+        Run { seconds, program, walsender, broker, others, memory }
+    }
+}
+
+/// Through a build of the service into a topic of its own, until that holds every row.
+pub(crate) fn service(bed: &mut Bed, program: &Path, slot: &str, rows: u64) -> Run {
+    copy_slot(&mut bed.sql, slot);
+    let namespace = Namespace::new(&bed.namespace.name);
+    namespace.create_topics(&bed.kafka, PARTITIONS);
+    let topic = Topic::new(bed, &namespace.eventsink);
+    let configuration = bed.configuration(slot, &namespace);
+    let meter = Meter::begin(bed);
+    let mut service = Service::start_program(program, &configuration, &[]);
+    let (walsender, begun) = active(bed, slot);
+    while topic.records() < rows {
+        assert!(begun.elapsed() < PATIENCE, "{} rows of {rows} within {PATIENCE:?}", topic.records());
+        sleep(LOOK);
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let pid = service.pid().as_raw();
+    let cpu = machine::of_process(pid);
+    let run = meter.end(seconds, cpu, machine::of_process(walsender), machine::memory(pid, "VmHWM:"));
+    service.stop();
+    assert_eq!(topic.records(), rows, "each row is in the topic once");
+    for topic in [&namespace.eventsink, &namespace.lifecycle] {
+        bed.kafka.delete_topic(topic);
+    }
+    bed.drop_slot(slot);
+    run
+}
+
+/// Through `pg_recvlogical` to /dev/null, until it has received the end.
+pub(crate) fn recvlogical(bed: &mut Bed, slot: &str) -> Run {
+    copy_slot(&mut bed.sql, slot);
+    let meter = Meter::begin(bed);
+    // A directory of links to the server's programs need not have all of them.
+    let server = bed.postgres.bin_dir().join("postgres").canonicalize().unwrap();
+    let mut command = bed.postgres.command(server.with_file_name("pg_recvlogical").to_str().unwrap());
+    command
+        .args(["--host", bed.postgres.host(), "--port", &bed.postgres.port().to_string(), "--username", "postgres"])
+        .args(["--dbname", "postgres", "--slot", slot, "--start", "--no-loop", "--file", "/dev/null"])
+        .args(["--option", "proto_version=1", "--option"])
+        .arg(format!("publication_names=\"{}\"", bed.namespace.name))
+        .args(["--endpos", &bed.end])
+        .stderr(Stdio::inherit());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (walsender, begun) = active(bed, slot);
+    let pid = child.id().cast_signed();
+    let (mut cpu, mut sender, mut memory) = (Cpu::default(), Cpu::default(), 0);
+    while running(&mut child) {
+        assert!(begun.elapsed() < PATIENCE, "pg_recvlogical does not end");
+        // What was read last before the end counts.
+        cpu = machine::of_process(pid).max(cpu);
+        sender = machine::of_process(walsender).max(sender);
+        memory = machine::memory(pid, "VmHWM:").max(memory);
+        sleep(LOOK);
+    }
+    let run = meter.end(begun.elapsed().as_secs_f64(), cpu, sender, memory);
+    eventually("the slot is free", PATIENCE, || walsender_gone(bed, slot));
+    bed.drop_slot(slot);
+    run
+}
+
+fn running(child: &mut Child) -> bool {
+    match child.try_wait().unwrap() {
+        None => true,
+        Some(status) => {
+            assert!(status.success(), "pg_recvlogical: {status}");
+            false
+        }
+    }
+}
+
+fn walsender_gone(bed: &mut Bed, slot: &str) -> Result<(), String> {
+    walsender(&mut bed.sql, slot).map_or(Ok(()), |pid| Err(format!("held by {pid}")))
+}
+
+/// A topic, seen from outside.
+struct Topic<'a> {
+    consumer: BaseConsumer,
+    name: &'a str,
+}
+
+impl<'a> Topic<'a> {
+    fn new(bed: &Bed, name: &'a str) -> Self {
+        Self { consumer: ClientConfig::new().set("bootstrap.servers", bed.kafka.bootstrap()).create().unwrap(), name }
+    }
+
+    /// The records that are in it.
+    fn records(&self) -> u64 {
+        let of = |partition| self.consumer.fetch_watermarks(self.name, partition, PATIENCE).unwrap().1;
+        (0..PARTITIONS).map(of).sum::<i64>().cast_unsigned()
+    }
+}

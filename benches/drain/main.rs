@@ -1,0 +1,159 @@
+//! Drains the same backlog through the service and through `pg_recvlogical`, by turns, on real servers.
+//!
+//! `benches/run --help` tells what can be asked of it; `docs/performance.md` has figures.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
+    missing_docs,
+    dead_code,
+    unreachable_pub
+)]
+
+mod bed;
+mod drain;
+mod latency;
+mod machine;
+mod report;
+mod workload;
+
+#[path = "../../tests/support/kafka.rs"]
+mod kafka;
+#[path = "../../tests/support/scene.rs"]
+mod scene;
+#[path = "../../tests/support/service.rs"]
+mod service;
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use self::{bed::Bed, report::Lines, workload::Workload};
+
+/// Drains a backlog through the service and through pg_recvlogical, by turns.
+#[derive(Debug, Parser)]
+#[command(name = "drain")]
+struct Arguments {
+    /// What to drain; may be given more than once.
+    #[arg(long, value_enum, default_values_t = [Workload::One])]
+    workload: Vec<Workload>,
+    /// Another number of rows than the workload's own: 50000 for a quick look.
+    #[arg(long)]
+    rows: Option<u64>,
+    /// How often each program drains each backlog, after one round that does not count.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Messages through the broker before the first round.
+    #[arg(long, default_value_t = 3_000_000)]
+    warm_up: u64,
+    /// A build of the service, NAME=PATH; may be given more than once, to compare builds in one run.
+    #[arg(long, value_parser = program)]
+    service: Vec<(String, PathBuf)>,
+    /// A line of the service's configuration before the first table.
+    #[arg(long)]
+    set: Vec<String>,
+    /// A property of the Kafka client, KEY=VALUE.
+    #[arg(long, value_parser = property)]
+    property: Vec<(String, String)>,
+    /// Each run is appended here, a line of JSON.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/drain/runs.jsonl"))]
+    output: PathBuf,
+    /// Given by `cargo bench`; without it, a tiny run that only proves that this program works.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn program(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, path) = property(text)?;
+    Ok((name, path.into()))
+}
+
+fn property(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("KEY=VALUE is wanted")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+fn main() {
+    let given: Vec<String> = std::env::args().collect();
+    if given.iter().any(|argument| argument == "--bench") {
+        measure(Arguments::parse());
+    } else if given[1..].iter().filter(|argument| !argument.starts_with('-')).all(|filter| "drain".contains(filter)) {
+        smoke();
+    }
+}
+
+/// What `cargo test` does with it.
+fn smoke() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().join("runs.jsonl");
+    let tiny = ["drain", "--rows", "300", "--rounds", "1", "--warm-up", "1000", "--output", output.to_str().unwrap()];
+    measure(Arguments::parse_from(tiny.into_iter().chain(["--workload", "ten", "--workload", "latency"])));
+    let lines = std::fs::read_to_string(&output).unwrap();
+    let runs: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut programs: Vec<_> = runs.iter().map(|run| run["program"].as_str().unwrap()).collect();
+    programs.sort_unstable();
+    assert_eq!(programs, ["pg_recvlogical", "service", "service"], "{lines}");
+    println!("\ntest result: ok. 1 passed; 0 failed; the benchmark works");
+}
+
+fn measure(mut arguments: Arguments) {
+    if arguments.service.is_empty() {
+        arguments.service.push(("service".to_owned(), env!("CARGO_BIN_EXE_cdc-notifier").into()));
+    }
+    let mut lines = Lines::open(&arguments.output);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    println!("load average at the beginning: {}", load.trim());
+    for (number, workload) in arguments.workload.iter().enumerate() {
+        // A server of its own, so that no backlog lies behind another.
+        let mut bed = Bed::start(&arguments.set, arguments.property.clone());
+        bed.warm_up(if number == 0 { arguments.warm_up } else { arguments.warm_up.min(1_000_000) });
+        workload::prepare(&mut bed.sql, &bed.namespace);
+        if *workload == Workload::Latency {
+            latency_of(&mut bed, &arguments, &mut lines);
+        } else {
+            drain_of(&mut bed, *workload, &arguments, &mut lines);
+        }
+    }
+}
+
+fn drain_of(bed: &mut Bed, workload: Workload, arguments: &Arguments, lines: &mut Lines) {
+    let size = workload.size(arguments.rows);
+    bed.end = workload::load(&mut bed.sql, &bed.namespace, size);
+    let mut programs = vec![("pg_recvlogical".to_owned(), Vec::new())];
+    programs.extend(arguments.service.iter().map(|(name, _)| (name.clone(), Vec::new())));
+    for round in 0..=arguments.rounds {
+        for turn in 0..programs.len() {
+            // Each begins as often as any other.
+            let place = (round + turn) % programs.len();
+            let slot = format!("round_{round}_{place}");
+            let run = match place.checked_sub(1).map(|service| &arguments.service[service]) {
+                None => drain::recvlogical(bed, &slot),
+                Some((_, program)) => drain::service(bed, program, &slot, size.rows),
+            };
+            let (name, runs) = &mut programs[place];
+            eprintln!("{} round {round}: {name} {run:.2?}", workload.name());
+            if round > 0 {
+                lines.run(workload.name(), round, name, size, &run);
+                runs.push(run);
+            }
+        }
+    }
+    report::drains(workload.name(), size, &programs);
+}
+
+fn latency_of(bed: &mut Bed, arguments: &Arguments, lines: &mut Lines) {
+    let size = Workload::Latency.size(arguments.rows);
+    let mut programs: Vec<_> = arguments.service.iter().map(|(name, _)| (name.clone(), Vec::new())).collect();
+    for round in 1..=arguments.rounds {
+        for ((name, runs), (_, program)) in programs.iter_mut().zip(&arguments.service) {
+            let slot = format!("latency_{round}_{}", scene::unique("slot"));
+            workload::copy_slot(&mut bed.sql, &slot);
+            let seen = latency::run(bed, program, &slot, size);
+            lines.latency(round, name, size, &seen);
+            runs.push(seen);
+        }
+    }
+    report::latencies(size, &programs);
+}
