@@ -40,7 +40,9 @@ pub fn run(arguments: &RunArgs) -> u8 {
         Err(error) => return refuse(&error, error.remedy()),
     };
     if let Err(error) = logging::init(&config.log) {
-        return refuse(&error, error.remedy());
+        let file = || format!("{}: log.level", arguments.config.display());
+        let place = config.log.level_from.map_or_else(file, str::to_owned);
+        return refuse(&format!("{place}: {error}"), error.remedy());
     }
     match runtime() {
         Ok(runtime) => {

@@ -218,11 +218,12 @@ async fn watch(database: Arc<Database>, slots: Vec<Arc<SlotShared>>, actor: Acto
     }
 }
 
-/// Measures until it fails.
+/// Measures, for ever: a question that fails is asked again.
 async fn measure(sql: &Sql, slots: &[Arc<SlotShared>]) {
-    while let Ok(lsn) = replication::current_wal_lsn(sql).await {
-        for shared in slots {
-            shared.status.server_wal.set(lsn);
+    loop {
+        match replication::current_wal_lsn(sql).await {
+            Ok(lsn) => slots.iter().for_each(|shared| shared.status.server_wal.set(lsn)),
+            Err(trouble) => tracing::debug!("the end of the server's log could not be asked for: {trouble}"),
         }
         tokio::time::sleep(WATCH).await;
     }

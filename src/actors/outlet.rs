@@ -5,18 +5,18 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::shared::SlotShared;
 use crate::{
     change::{Class, Token, Topic, Trouble},
     config::KafkaClient,
-    sink::{
-        Delivery, Outcome, Refused, Settlement, Sink as _,
-        kafka::{Batching, Producer},
-    },
+    sink::{Delivery, Outcome, Refused, Settlement, Sink as _, kafka::Producer},
 };
+
+/// How often is looked whether a producer is done.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Settles records on librdkafka's poll thread: short, and without blocking.
 struct Confirmations {
@@ -114,7 +114,7 @@ impl Outlet {
         });
         let settlement: Arc<dyn Settlement> = Arc::<Confirmations>::clone(&confirmations);
         let offsets = shared.offsets(&client.name);
-        let producer = Producer::open(client, shared.limits.memory, Batching::Full, offsets, settlement)?;
+        let producer = Producer::open(client, shared.limits.memory, offsets, settlement)?;
         Ok(Arc::new(Self { producer, confirmations }))
     }
 
@@ -162,15 +162,23 @@ impl Outlet {
         sent
     }
 
-    /// Gives up what the producer holds and closes it. After a fatal error some records never get a report: their credits come
-    /// back here, when none can come any more. The publishers have been told to let it go.
-    pub(super) async fn close(mut self: Arc<Self>) {
+    /// Closes the producer. What is on its way to the broker is waited for at most this long, so that its successor does not
+    /// overtake it; the rest is given up. After a fatal error some records never get a report: their credits come back here, when
+    /// none can come any more. The publishers have been told to let it go.
+    pub(super) async fn close(mut self: Arc<Self>, patience: Duration) {
+        let until = Instant::now() + patience;
+        if !patience.is_zero() {
+            self.producer.purge_queue();
+        }
+        while self.producer.settles() && self.producer.in_flight() > 0 && Instant::now() < until {
+            tokio::time::sleep(LOOK).await;
+        }
         let Self { producer, confirmations } = loop {
             match Arc::try_unwrap(self) {
                 Ok(outlet) => break outlet,
                 Err(held) => self = held,
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(LOOK).await;
         };
         if let Err(error) = tokio::task::spawn_blocking(move || producer.purge_and_close()).await {
             tracing::error!(%error, "closing a producer failed");

@@ -104,21 +104,33 @@ impl Actor for Publisher {
     }
 }
 
+/// Why a record was not handed over.
+enum Refusal {
+    /// Its session has ended, or is about to for another's sake.
+    Closing,
+    /// Its producer has failed, or the row is not to be delivered.
+    Failed(Trouble),
+}
+
 impl PublisherState {
     /// Hands one record over. False: nothing more may be handed over.
     async fn publish(&mut self, record: &Record<'_>, parcel: &mut Parcel) -> bool {
         let Some(line) = self.line.as_mut().filter(|line| !line.refused) else { return false };
-        let outcome = if self.shared.alone() {
+        let outcome = if self.shared.is_closing() {
+            Err(Refusal::Closing)
+        } else if self.shared.alone() {
             alone(&self.shared, &self.namespace, self.number, line, record, parcel).await
         } else {
             hand_over(&self.shared, &self.namespace, self.number, line, record, parcel).await
         };
-        if let Err(trouble) = outcome {
-            line.refused = true;
+        let Err(refusal) = outcome else { return true };
+        // Whatever the reason: nothing may be handed over behind what was not.
+        line.refused = true;
+        if let Refusal::Failed(trouble) = refusal {
+            let trouble = line.cause(trouble).await;
             self.shared.send_failed(trouble);
-            return false;
         }
-        true
+        false
     }
 }
 
@@ -129,12 +141,12 @@ async fn hand_over(
     line: &mut Line,
     record: &Record<'_>,
     parcel: &mut Parcel,
-) -> Result<(), Trouble> {
+) -> Result<(), Refusal> {
     let (topic, place) = match record.token.topic() {
         Topic::Eventsink => (&namespace.eventsink_topic, 0),
         Topic::Lifecycle => (&namespace.lifecycle_topic, 1),
     };
-    let count = line.partitions(topic, place, record.token).await?;
+    let count = line.partitions(shared, topic, place, record.token).await?;
     let partition = partition(namespace.partitioner, record.key, count);
     let cost = shared.cost(number, record.key.len() + record.value.len());
     let texts = namespace.headers.then(|| headers(&record.position));
@@ -146,8 +158,8 @@ async fn hand_over(
                 parcel.handed_over(cost);
                 return Ok(());
             }
-            Err(Refused::Full) => tokio::time::sleep(LOOK).await,
-            Err(Refused::Failed(trouble)) => return Err(trouble),
+            Err(Refused::Full) => line.wait(shared, LOOK).await?,
+            Err(Refused::Failed(trouble)) => return Err(Refusal::Failed(trouble)),
         }
     }
 }
@@ -155,19 +167,53 @@ async fn hand_over(
 impl Line {
     /// The partitions of a topic. After some were added, records are placed by the new count only when nothing placed by the old
     /// one is unsettled: a key may move to another partition, and its records must stay in order.
-    async fn partitions(&mut self, topic: &str, place: usize, token: Token) -> Result<i32, Trouble> {
+    async fn partitions(
+        &mut self,
+        shared: &SlotShared,
+        topic: &str,
+        place: usize,
+        token: Token,
+    ) -> Result<i32, Refusal> {
         let latest = self.counts.get(topic).unwrap_or(0);
-        let Some(current) = self.current.get_mut(place) else { return Ok(latest) };
+        let Some(current) = self.current.get(place) else { return Ok(latest) };
         if *current != latest {
-            while *current != 0 && self.outlet.in_flight(token) > 0 {
-                if let Some(trouble) = self.outlet.broken() {
-                    return Err(trouble);
-                }
+            let before = *current;
+            while before != 0 && self.outlet.in_flight(token) > 0 {
+                self.wait(shared, LOOK).await?;
+            }
+            if let Some(current) = self.current.get_mut(place) {
+                *current = latest;
+            }
+        }
+        Ok(latest)
+    }
+
+    /// Why nothing more can be handed over: a producer that has failed tells it with the report of the record at fault.
+    async fn cause(&self, trouble: Trouble) -> Trouble {
+        let told = async {
+            while self.outlet.broken().is_some() && !self.outlet.producer().has_told() {
                 tokio::time::sleep(LOOK).await;
             }
-            *current = latest;
+        };
+        let _silent = tokio::time::timeout(REPORT, told).await;
+        match self.outlet.broken() {
+            // What is known of a record is more than what is known of its producer.
+            Some(cause) if trouble.class == Class::SendFailed => cause,
+            _ => trouble,
         }
-        Ok(*current)
+    }
+
+    /// Waits for what no wake-up announces, unless it cannot come any more.
+    async fn wait(&self, shared: &SlotShared, time: Duration) -> Result<(), Refusal> {
+        if let Some(trouble) = self.outlet.broken() {
+            return Err(Refusal::Failed(trouble));
+        }
+        // The record of another producer may be what is waited for; whose it is tells why it failed.
+        if shared.is_closing() || shared.broken().is_some() {
+            return Err(Refusal::Closing);
+        }
+        tokio::time::sleep(time).await;
+        Ok(())
     }
 }
 
@@ -180,13 +226,10 @@ async fn alone(
     line: &mut Line,
     record: &Record<'_>,
     parcel: &mut Parcel,
-) -> Result<(), Trouble> {
+) -> Result<(), Refusal> {
     // What other namespaces have before it goes first: a refusal ends this producer, and the slot halts before this record.
     while !shared.ledger().is_oldest(record.token.sequence()) {
-        if let Some(trouble) = line.outlet.broken() {
-            return Err(trouble);
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        line.wait(shared, Duration::from_millis(1)).await?;
     }
     let _turn = shared.turn().await;
     hand_over(shared, namespace, number, line, record, parcel).await?;
@@ -200,9 +243,9 @@ async fn alone(
     match line.outlet.broken() {
         None => Ok(()),
         Some(trouble) if trouble.class == Class::MessageTooLarge && line.outlet.given_up() == Some(record.token) => {
-            Err(too_large(namespace, record, &trouble))
+            Err(Refusal::Failed(too_large(namespace, record, &trouble)))
         }
-        Some(trouble) => Err(trouble),
+        Some(trouble) => Err(Refusal::Failed(trouble)),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -35,6 +38,8 @@ pub(super) struct SlotShared {
     pub(super) account: Account,
     /// Wakes a session that waits for credit or for confirmations.
     pub(super) wake: Notify,
+    /// No session runs: what is not with Kafka yet is not handed over any more.
+    closing: AtomicBool,
     /// Up to where records are sent alone, because one of them was refused for its size.
     pub(super) alone_until: AtomicLsn,
     ledger: Mutex<Ledger>,
@@ -74,6 +79,7 @@ impl SlotShared {
             status,
             account: Account::new(pool),
             wake: Notify::new(),
+            closing: AtomicBool::new(false),
             alone_until: AtomicLsn::default(),
             ledger: Mutex::new(Ledger::new(REMEMBERED)),
             turn: tokio::sync::Mutex::new(()),
@@ -180,8 +186,10 @@ impl SlotShared {
         joining.extend(new);
     }
 
-    /// The slot has passed the position from which these namespaces can be decoded.
+    /// The slot has passed the position from which these namespaces can be decoded. Of what is remembered to be confirmed, theirs
+    /// is not.
     pub(super) fn joined(&self, lsn: Lsn) {
+        self.ledger().forget_commits();
         for joining in lock(&self.joining).drain(..) {
             let (database, slot, namespace) = (&self.database.name, &self.slot.name, &joining.namespace);
             tracing::warn!(database, slot, namespace, %lsn, "namespace joins the slot: its delivery begins at this LSN");
@@ -237,7 +245,8 @@ impl SlotShared {
     /// The topics are taken as they are now.
     pub(super) fn forget_topics(&self) {
         lock(&self.counts).clear();
-        lock(&self.offsets).clear();
+        // In place: a producer that works goes on with its own.
+        lock(&self.offsets).values().for_each(|offsets| offsets.forget());
     }
 
     pub(super) fn broken(&self) -> Option<Trouble> {
@@ -255,7 +264,7 @@ impl SlotShared {
                 outlets.extract_if(|_, outlet| outlet.broken().is_some()).map(|(_, outlet)| outlet).collect()
             };
             for outlet in broken {
-                outlet.close().await;
+                outlet.close(self.retry.send_timeout).await;
             }
             if self.account.used() == 0 {
                 return;
@@ -265,11 +274,21 @@ impl SlotShared {
         }
     }
 
+    /// A session begins or has ended.
+    pub(super) fn set_closing(&self, closing: bool) {
+        self.closing.store(closing, Ordering::Release);
+    }
+
+    /// Whether no session runs: what comes of an earlier one is not handed over any more.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
     /// Closes all producers.
     pub(super) async fn close(&self) {
         let outlets: Vec<_> = lock(&self.outlets).drain().map(|(_, outlet)| outlet).collect();
         for outlet in outlets {
-            outlet.close().await;
+            outlet.close(Duration::ZERO).await;
         }
         *lock(&self.actor) = None;
     }

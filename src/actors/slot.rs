@@ -150,6 +150,7 @@ impl Actor for SlotActor {
     }
 
     async fn post_start(&self, myself: ActorRef<Self::Msg>, state: &mut Self::State) -> Result<(), ActorProcessingErr> {
+        state.show(false);
         // After a crash, what the one before had handed to Kafka is settled first.
         let shared = Arc::clone(&state.shared);
         tokio::spawn(async move {
@@ -253,7 +254,8 @@ impl SlotState {
     /// One line per change of state and per trouble; a trouble that comes again at each retry is said once a minute.
     fn show(&mut self, news: bool) {
         let name = self.machine.state().name();
-        let error = self.machine.last_error().filter(|_| news || (self.shown.is_empty() && name == "halted"));
+        let halts = name == "halted" && self.shown != name;
+        let error = self.machine.last_error().filter(|_| news || halts);
         if name == self.shown && error.is_none() {
             return;
         }
@@ -262,7 +264,7 @@ impl SlotState {
         let (database, slot) = (&self.shared.database.name, &self.shared.slot.name);
         let (confirmed, acknowledged) = (self.shared.status.confirmed.get(), self.shared.status.acknowledged.get());
         if let Some(Trouble { class, message, remedy }) = error {
-            if self.said.is_new(message, self.shared.now()) {
+            if self.said.is_new(message, self.shared.now()) || halts {
                 tracing::error!(
                     database, slot, state = name, %class, %confirmed, %acknowledged, remedy, "{message}"
                 );
@@ -290,6 +292,7 @@ impl SlotState {
             }
             Effect::Halt(trouble) => self.command(Command::Halt(trouble)),
             Effect::Settle => {
+                self.shared.set_closing(true);
                 self.close_publishers();
                 let (shared, myself) = (Arc::clone(&self.shared), myself.clone());
                 tokio::spawn(async move {
@@ -302,6 +305,7 @@ impl SlotState {
                     myself.send_after(after.max(Duration::from_millis(1)), move || SlotMessage::Timer(generation));
             }
             Effect::Stopped => {
+                self.shared.set_closing(true);
                 self.close_publishers();
                 let (shared, database) = (Arc::clone(&self.shared), self.database.clone());
                 tokio::spawn(async move {
@@ -327,6 +331,7 @@ impl SlotState {
     }
 
     fn open(&mut self, myself: &ActorRef<SlotMessage>) {
+        self.shared.set_closing(false);
         self.sessions += 1;
         let number = self.sessions;
         let (commands, receiver) = mpsc::channel(4);

@@ -61,6 +61,8 @@ pub struct Admin {
 pub struct Log {
     /// A level, or tracing directives.
     pub level: String,
+    /// The flag or the variable that said it; `None`: the file, or nothing.
+    pub level_from: Option<&'static str>,
     /// Its format.
     pub format: LogFormat,
 }

@@ -212,6 +212,11 @@ impl Ledger {
         &self.commits
     }
 
+    /// Forgets which transactions were confirmed: another stream has more in them.
+    pub fn forget_commits(&mut self) {
+        self.commits.begin(self.position);
+    }
+
     /// Forgets what was confirmed: the server's history is taken as it is from the next stream on.
     pub fn forget(&mut self) {
         self.cut(Lsn::ZERO);

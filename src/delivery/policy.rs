@@ -1,7 +1,22 @@
 //! What follows from a trouble: the one table.
 
-use super::{ledger::Waiting, slot::RetryTimes};
+use std::time::Duration;
+
+use super::ledger::Waiting;
 use crate::change::Class;
+
+/// The times of the configuration that decide here.
+#[derive(Clone, Copy, Debug)]
+pub struct RetryTimes {
+    /// Before a failed send is tried again.
+    pub resend_timeout: Duration,
+    /// Failed sends in a row before `reconnect_timeout` is waited for.
+    pub max_retries: u32,
+    /// Before a closed connection is opened again.
+    pub reconnect_timeout: Duration,
+    /// A message not confirmed for this long is a failed send.
+    pub send_timeout: Duration,
+}
 
 /// When a trouble shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,8 +98,6 @@ pub fn flow(waiting: Option<Waiting>, times: &RetryTimes) -> Flow {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

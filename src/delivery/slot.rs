@@ -14,21 +14,8 @@
 
 use std::time::Duration;
 
-use super::policy::{Disposition, Phase, disposition};
+use super::policy::{Disposition, Phase, RetryTimes, disposition};
 use crate::change::{Class, Trouble};
-
-/// The times of the configuration that decide here.
-#[derive(Clone, Copy, Debug)]
-pub struct RetryTimes {
-    /// Before a failed send is tried again.
-    pub resend_timeout: Duration,
-    /// Failed sends in a row before `reconnect_timeout` is waited for.
-    pub max_retries: u32,
-    /// Before a closed connection is opened again.
-    pub reconnect_timeout: Duration,
-    /// A message not confirmed for this long is a failed send.
-    pub send_timeout: Duration,
-}
 
 /// What a slot is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,6 +24,8 @@ pub async fn current_wal_lsn(sql: &Sql) -> Result<Lsn, Trouble> {
 /// # Errors
 /// If the slot is in use or gone.
 pub async fn advance(sql: &Sql, slot: &str, lsn: Lsn) -> Result<(), Trouble> {
+    // It reads the whole log up to there, however long that takes.
+    sql.rows("SET statement_timeout = 0", &[]).await?;
     let query = "SELECT pg_replication_slot_advance($1::text, $2::text::pg_lsn)::text";
     sql.rows(query, &[&slot, &lsn.to_string()]).await.map(drop)
 }

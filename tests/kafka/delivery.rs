@@ -8,7 +8,7 @@ use cdc_notifier::{
     sink::{
         Delivery, Outcome, Record, Settlement, Sink, Unsettled,
         kafka::{
-            Batching, OffsetWatch, PartitionCounts, Producer,
+            OffsetWatch, PartitionCounts, Producer,
             consumer::{Start, Tail},
             mock::InProcessBroker,
             partition, topics,
@@ -191,7 +191,7 @@ fn a_settlement_that_panics_ends_the_producer_and_not_its_thread() {
     }
     let broker = InProcessBroker::start(&[("panics", 1)]).unwrap();
     let client = client(broker.bootstrap(), &[]);
-    let producer = Producer::open(&client, 1 << 20, Batching::Full, Arc::default(), Arc::new(Panics)).unwrap();
+    let producer = Producer::open(&client, 1 << 20, Arc::default(), Arc::new(Panics)).unwrap();
     send(&producer, "panics", 0, b"value", 0).unwrap();
     send(&producer, "panics", 0, b"value", 1).unwrap();
     wait("the other record's settlement", || producer.in_flight() == 1);

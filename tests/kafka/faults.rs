@@ -93,7 +93,7 @@ fn a_recreated_topic_is_seen_by_its_offsets() {
     }
     wait("all settled", || producer.in_flight() == 0);
     topics::check_high_watermarks(&producer, &watch, TIMEOUT).unwrap();
-    assert_eq!(watch.confirmed_so_far(), [("recreated".to_owned(), 0, 9)]);
+    assert_eq!(watch.confirmed_in_turn(), [("recreated".to_owned(), 0, 9)]);
     server.delete_topic("recreated");
     server.create_topic("recreated", 1);
 

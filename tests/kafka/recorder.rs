@@ -12,7 +12,7 @@ use cdc_notifier::{
     config::KafkaClient,
     sink::{
         Delivery, Outcome, Record, Refused, Settlement, Sink,
-        kafka::{Batching, OffsetWatch, Producer},
+        kafka::{OffsetWatch, Producer},
     },
 };
 
@@ -67,7 +67,7 @@ pub(crate) fn open(client: &KafkaClient) -> (Producer, Arc<Recorder>) {
 pub(crate) fn open_with(client: &KafkaClient, memory: usize, watch: &Arc<OffsetWatch>) -> (Producer, Arc<Recorder>) {
     let recorder = Arc::new(Recorder::default());
     let settlement: Arc<dyn Settlement> = recorder.clone();
-    (Producer::open(client, memory, Batching::Full, Arc::clone(watch), settlement).unwrap(), recorder)
+    (Producer::open(client, memory, Arc::clone(watch), settlement).unwrap(), recorder)
 }
 
 pub(crate) fn send(producer: &Producer, topic: &str, partition: i32, value: &[u8], token: u64) -> Result<(), Refused> {

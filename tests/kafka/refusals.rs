@@ -10,7 +10,7 @@ use cdc_notifier::{
     change::{Class, Trouble},
     sink::{
         Outcome, Record, Refused, Settlement, Sink,
-        kafka::{Batching, Producer, topics},
+        kafka::{Producer, topics},
     },
 };
 
@@ -113,11 +113,11 @@ fn alone_only_the_large_record_is_refused() {
 
     let recorder = Arc::new(Recorder::default());
     let settlement: Arc<dyn Settlement> = recorder.clone();
-    let producer = Producer::open(&client, 1 << 20, Batching::Alone, Arc::default(), settlement).unwrap();
+    let producer = Producer::open(&client, 1 << 20, Arc::default(), settlement).unwrap();
     for token in 0..10 {
         send(&producer, "narrow", 0, &[b'a'; 500], token).unwrap();
+        wait("it is settled", || producer.in_flight() == 0);
     }
-    wait("all settled", || producer.in_flight() == 0);
     assert_eq!(recorder.confirmed(), (0..10).collect::<Vec<_>>());
     send(&producer, "narrow", 0, &[b'a'; 3_000], 10).unwrap();
     wait("failure", || !recorder.failures().is_empty());

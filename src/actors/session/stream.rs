@@ -265,6 +265,9 @@ impl Streaming {
         update.encode(wall_clock(), &mut turn.status);
         self.shared.known().acknowledging(update.flush);
         self.stream.send(&turn.status).await?;
+        if !self.decoding.has_begun() {
+            return Ok(());
+        }
         let before = self.shared.status.acknowledged.get();
         self.shared.status.acknowledged.set(update.flush);
         let waiting = !self.shared.ledger().is_settled();

@@ -102,8 +102,12 @@ fn log(raw: raw::Log, environment: Environment<'_>, overrides: &Overrides) -> Re
         Some(Said { text, place }) => choose(place, &text, FORMATS)?,
     };
     // Directives are checked by `observability::logging`, which knows their grammar.
-    let level = overrides.log_level(environment, raw.level).map_or_else(|| "info".to_owned(), |said| said.text);
-    Ok(Log { level, format })
+    let (level, level_from) = match overrides.log_level(environment, raw.level) {
+        None => ("info".to_owned(), None),
+        Some(Said { text, place: Place::Outside(name) }) => (text, Some(name)),
+        Some(Said { text, .. }) => (text, None),
+    };
+    Ok(Log { level, level_from, format })
 }
 
 const FORMATS: &[(&str, LogFormat)] =

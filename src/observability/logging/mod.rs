@@ -15,7 +15,7 @@ use crate::config::{Log, LogFormat};
 
 /// Why the log cannot begin. The process ends with exit code 78.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("log.level (or --log-level, CDC_NOTIFIER_LOG_LEVEL): {message}")]
+#[error("{message}")]
 pub struct LogError {
     message: String,
     remedy: String,

@@ -12,7 +12,6 @@ use rdkafka::{
 use super::{
     error::{self, About},
     options::{client_config, creation_error},
-    producer::Batching,
     trouble::Connection,
 };
 use crate::{
@@ -57,7 +56,7 @@ impl Tail {
     pub fn open(client: &KafkaClient, topics: &[&str], start: Start, timeout: Duration) -> Result<Self, Trouble> {
         let refused =
             |error: &super::PropertyError| Trouble::new(Class::KafkaLogin, error.to_string(), error.remedy.clone());
-        let mut config = client_config(client, 0, Batching::Full).map_err(|error| refused(&error))?;
+        let mut config = client_config(client, 0).map_err(|error| refused(&error))?;
         // Consumers warn of every property that is for producers only.
         for key in [
             "enable.idempotence",

@@ -17,5 +17,5 @@ mod trouble;
 pub use offsets::OffsetWatch;
 pub use options::PropertyError;
 pub use partitioner::partition;
-pub use producer::{Batching, Producer};
+pub use producer::Producer;
 pub use topics::{PartitionCounts, TopicState};

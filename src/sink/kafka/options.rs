@@ -5,7 +5,6 @@ use std::{collections::HashMap, fmt};
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel, error::KafkaError, types::RDKafkaConfRes};
 use secrecy::ExposeSecret;
 
-use super::producer::Batching;
 use crate::config::KafkaClient;
 
 /// A property of a Kafka client that cannot stand as it is. Never holds its value.
@@ -158,7 +157,7 @@ pub(super) fn redact(client: &KafkaClient, text: &str) -> String {
 /// # Errors
 /// The first property, by name, that is unknown, has a value that librdkafka refuses, is set twice, or would weaken a
 /// guarantee.
-pub fn client_config(client: &KafkaClient, memory: usize, batching: Batching) -> Result<ClientConfig, PropertyError> {
+pub fn client_config(client: &KafkaClient, memory: usize) -> Result<ClientConfig, PropertyError> {
     let error = |key: &str, why: &str, remedy: &str| PropertyError {
         client: client.name.clone(),
         key: Some(key.to_owned()),
@@ -198,9 +197,6 @@ pub fn client_config(client: &KafkaClient, memory: usize, batching: Batching) ->
         } else {
             RDKafkaLogLevel::Info
         });
-    if batching == Batching::Alone {
-        config.set("batch.num.messages", "1");
-    }
     Ok(config)
 }
 
@@ -229,7 +225,7 @@ fn try_property(key: &str, value: &str) -> Result<(), (String, String)> {
 /// # Errors
 /// As [`client_config`], and if they do not go together or a file they name cannot be used.
 pub fn check(client: &KafkaClient) -> Result<(), PropertyError> {
-    let config = client_config(client, 0, Batching::Full)?;
+    let config = client_config(client, 0)?;
     // No brokers: librdkafka begins to connect as soon as it is created.
     let mut apart = config.clone();
     apart.remove("bootstrap.servers");
@@ -383,7 +379,7 @@ mod tests {
         let client =
             client(&[("compression.type", "zstd"), ("linger.ms", "20"), ("client.id", "mine"), ("debug", "security")]);
         check(&client).unwrap();
-        let native = client_config(&client, 1 << 20, Batching::Full).unwrap().create_native_config().unwrap();
+        let native = client_config(&client, 1 << 20).unwrap().create_native_config().unwrap();
         for (key, value) in [
             ("linger.ms", "20"),
             ("compression.codec", "zstd"),

@@ -36,15 +36,6 @@ use crate::{
 /// After a purge the reports of most records come at once; of some they never do.
 const PURGE: Duration = Duration::from_millis(500);
 
-/// How many records go to the broker together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Batching {
-    /// As many as there are.
-    Full,
-    /// Each alone: a refusal for size then means this very record.
-    Alone,
-}
-
 /// A producer for one slot and Kafka client.
 ///
 /// It retries for ever by itself whatever can be retried. Any delivery that it gives up, and any hand-over refused for
@@ -64,7 +55,6 @@ impl Producer {
     pub fn open(
         client: &KafkaClient,
         memory: usize,
-        batching: Batching,
         watch: Arc<OffsetWatch>,
         settlement: Arc<dyn Settlement>,
     ) -> Result<Self, Trouble> {
@@ -78,7 +68,7 @@ impl Producer {
             records: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
         };
-        let config = client_config(client, memory, batching).map_err(|error| configuration(&error))?;
+        let config = client_config(client, memory).map_err(|error| configuration(&error))?;
         let inner =
             config.create_with_context(context).map_err(|error| configuration(&creation_error(client, &error)))?;
         Ok(Self { inner })
@@ -106,6 +96,23 @@ impl Producer {
         }
         drop(self);
         Unsettled { records: context.records.load(Ordering::SeqCst), bytes: context.bytes.load(Ordering::SeqCst) }
+    }
+
+    /// Gives up what has not left for the broker. What is on its way is left to be settled.
+    pub fn purge_queue(&self) {
+        self.inner.purge(PurgeConfig::default().queue());
+    }
+
+    /// Whether it is known, and told, why it is broken.
+    #[must_use]
+    pub fn has_told(&self) -> bool {
+        self.inner.context().cause.get().is_some()
+    }
+
+    /// Whether what is on its way can still be settled: after a fatal error no report comes for some records.
+    #[must_use]
+    pub fn settles(&self) -> bool {
+        self.inner.context().fatal.get().is_none()
     }
 
     pub(super) fn client(&self) -> &Client<Context> {
@@ -142,6 +149,11 @@ impl Sink for Producer {
         context.settled(bytes);
         match error.rdkafka_error_code() {
             Some(Code::QueueFull) => Err(Refused::Full),
+            // librdkafka has failed already; the report of the record at fault is on its way and knows why.
+            Some(Code::Fatal) => {
+                context.broken.store(true, Ordering::SeqCst);
+                Err(Refused::Failed(context.cause()))
+            }
             code => {
                 context.broken.store(true, Ordering::SeqCst);
                 let about = About::partition(&context.connection.client, record.topic, record.partition);

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::{
+    error::RDKafkaErrorCode as Code,
+    metadata::{Metadata, MetadataTopic},
+};
 
 use super::{
     OffsetWatch, Producer,
@@ -29,44 +32,73 @@ pub struct TopicState {
     pub replicas: usize,
 }
 
-/// Asks the brokers for these topics. Blocks for up to `timeout`; also refreshes what the producer knows of them.
+/// Up to so many topics are asked for one by one, more all at once: the brokers then tell of all topics they have.
+const ONE_BY_ONE: usize = 8;
+
+/// Asks the brokers for these topics. Blocks for up to `timeout` for each question; also refreshes what the producer knows of them.
 ///
 /// # Errors
 /// The first topic, in this order, that is missing or may not be described; or why no broker answers.
 pub fn fetch(producer: &Producer, topics: &[&str], timeout: Duration) -> Result<HashMap<String, TopicState>, Trouble> {
-    let deadline = Instant::now() + timeout;
-    let client = &producer.connection().client;
-    let mut states = HashMap::with_capacity(topics.len());
-    for &topic in topics {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let metadata =
-            producer.client().fetch_metadata(Some(topic), left).map_err(|error| producer.connection().why(&error))?;
-        producer.connection().succeeded();
-        let described = metadata.topics().iter().find(|described| described.name() == topic);
-        let about = About::topic(client, topic);
-        let missing = || error::trouble(Code::UnknownTopicOrPartition, about);
-        let described = described.ok_or_else(missing)?;
-        match described.error().map(Code::from) {
-            // A leader is being elected; the partitions are there.
-            None | Some(Code::LeaderNotAvailable) => {}
-            Some(code) => return Err(error::trouble(code, about)),
+    let mut wanted = topics.to_vec();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut states = HashMap::with_capacity(wanted.len());
+    if wanted.len() > ONE_BY_ONE {
+        for described in metadata(producer, None, timeout)?.topics() {
+            if let (Ok(_), Some(state)) = (wanted.binary_search(&described.name()), state(described)) {
+                states.insert(described.name().to_owned(), state);
+            }
         }
-        let replicas = described.partitions().iter().map(|partition| partition.replicas().len()).min();
-        let partitions = i32::try_from(described.partitions().len()).unwrap_or(i32::MAX);
-        states.insert(topic.to_owned(), TopicState { partitions, replicas: replicas.ok_or_else(missing)? });
+    }
+    let client = &producer.connection().client;
+    for &topic in topics {
+        if states.contains_key(topic) {
+            continue;
+        }
+        let metadata = metadata(producer, Some(topic), timeout)?;
+        let described = metadata.topics().iter().find(|described| described.name() == topic);
+        let Some(state) = described.and_then(state) else {
+            let code = described.and_then(MetadataTopic::error).map(Code::from);
+            return Err(error::trouble(code.unwrap_or(Code::UnknownTopicOrPartition), About::topic(client, topic)));
+        };
+        states.insert(topic.to_owned(), state);
     }
     Ok(states)
 }
 
-/// Compares the end of every partition with what was confirmed. Blocks for up to `timeout`.
+fn metadata(producer: &Producer, topic: Option<&str>, timeout: Duration) -> Result<Metadata, Trouble> {
+    let metadata =
+        producer.client().fetch_metadata(topic, timeout).map_err(|error| producer.connection().why(&error))?;
+    producer.connection().succeeded();
+    Ok(metadata)
+}
+
+/// `None`: it is not there, or may not be described.
+fn state(described: &MetadataTopic) -> Option<TopicState> {
+    match described.error().map(Code::from) {
+        // A leader is being elected; the partitions are there.
+        None | Some(Code::LeaderNotAvailable) => {}
+        Some(_) => return None,
+    }
+    let replicas = described.partitions().iter().map(|partition| partition.replicas().len()).min()?;
+    let partitions = i32::try_from(described.partitions().len()).unwrap_or(i32::MAX);
+    Some(TopicState { partitions, replicas })
+}
+
+/// Compares the end of every partition with what was confirmed. Blocks for up to `timeout`; of more partitions than that lets it ask
+/// for, the others follow at the next call.
 ///
 /// # Errors
 /// If a partition ends before what was confirmed, is missing, or no broker answers.
 pub fn check_high_watermarks(producer: &Producer, watch: &OffsetWatch, timeout: Duration) -> Result<(), Trouble> {
     let deadline = Instant::now() + timeout;
     let client = &producer.connection().client;
-    for (topic, partition, last) in watch.confirmed_so_far() {
+    for (topic, partition, last) in watch.confirmed_in_turn() {
         let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
         let (_, high) = producer.client().fetch_watermarks(&topic, partition, left).map_err(|error| {
             match error.rdkafka_error_code() {
                 Some(
@@ -85,6 +117,7 @@ pub fn check_high_watermarks(producer: &Producer, watch: &OffsetWatch, timeout: 
                 &format!("partition {partition} ends at offset {high}, but {last} was confirmed"),
             ));
         }
+        watch.looked_at(&topic, partition);
     }
     Ok(())
 }

@@ -157,10 +157,10 @@ fn an_address_in_use() {
     for (flag, variable) in [(Some(&address), None), (None, Some(&address))] {
         let mut command = binary();
         command.args(["run", "--config"]).arg(&path);
-        for address in flag.iter() {
+        if let Some(address) = &flag {
             command.args(["--admin-listen", address]);
         }
-        for address in variable.iter() {
+        if let Some(address) = &variable {
             command.env("CDC_NOTIFIER_ADMIN_LISTEN", address);
         }
         let output = command.output().unwrap();

@@ -46,7 +46,7 @@ fn hostile_payloads() {
     for (number, line) in lines.iter().enumerate() {
         let slot = format!("slot_{number}");
         if text(line, "name") == "arr_1000000_ints" {
-            wait_for_messages(&service, &slot, 1)
+            wait_for_messages(&service, &slot, 1);
         } else {
             let seen = service.wait_for_state(&slot, "halted");
             assert_eq!(seen["last_error"]["class"], "invalid_row");

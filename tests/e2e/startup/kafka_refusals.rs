@@ -64,21 +64,7 @@ fn refusals_of_kafka() {
     shows(&service, "wrong_protocol", "waiting", "kafka_login", &["\"security.protocol\""]);
     shows(&service, "away", "waiting", "kafka_unavailable", &["127.0.0.1:1"]);
 
-    // The right to look at a topic, but not to write to it, is seen at the first message.
-    service.wait_for_state("denied", "streaming");
-    insert(&mut sql, "kafka/denied", "p");
-    let topic = &namespaces[1].lifecycle;
-    eventually("the refusal is shown", PATIENCE, || {
-        let seen = service.slot("denied");
-        let error = &seen["last_error"];
-        let all = format!("{} {}", error["message"], error["remedy"]);
-        let is_it = error["class"] == "topic_privilege" && all.contains(topic) && all.contains("kafka-acls");
-        if is_it { Ok(()) } else { Err(seen.to_string()) }
-    });
-    assert_eq!(messages(&service.slot("denied")), 0);
-    kafka.allow(topic, Permission::Write);
-    wait_for_messages(&service, "denied", 1);
-    service.wait_for_state("denied", "streaming");
+    may_look_but_not_write(&service, &mut sql, &kafka, &namespaces[1].lifecycle);
 
     namespaces[0].create_topics(&kafka, 1);
     service.wait_for_state("unlisted", "streaming");
@@ -120,4 +106,21 @@ fn refusals_of_kafka() {
     for namespace in &namespaces {
         assert_eq!(kafka.consume_all(&namespace.lifecycle).len(), 1, "{}", namespace.name);
     }
+}
+
+/// The right to look at a topic, but not to write to it, is seen at the first message.
+fn may_look_but_not_write(service: &Service, sql: &mut postgres::Client, kafka: &KafkaServer, topic: &str) {
+    service.wait_for_state("denied", "streaming");
+    insert(sql, "kafka/denied", "p");
+    eventually("the refusal is shown", PATIENCE, || {
+        let seen = service.slot("denied");
+        let error = &seen["last_error"];
+        let all = format!("{} {}", error["message"], error["remedy"]);
+        let is_it = error["class"] == "topic_privilege" && all.contains(topic) && all.contains("kafka-acls");
+        if is_it { Ok(()) } else { Err(seen.to_string()) }
+    });
+    assert_eq!(messages(&service.slot("denied")), 0);
+    kafka.allow(topic, Permission::Write);
+    wait_for_messages(service, "denied", 1);
+    service.wait_for_state("denied", "streaming");
 }

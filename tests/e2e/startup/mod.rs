@@ -14,4 +14,5 @@ mod schema_changes;
 mod slots;
 mod start;
 mod tools;
+mod two_clients;
 mod vectors;

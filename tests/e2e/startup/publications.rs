@@ -79,34 +79,34 @@ fn found_while_streaming() {
     let server = scene::postgres(&[]);
     let mut sql = scene::connect(&server, "postgres");
     let cases = [
-        ("no_updates", "ALTER PUBLICATION \"NS\" SET (publish = 'insert')", "does not publish inserts, updates"),
-        ("dropped", "DROP PUBLICATION \"NS\"", "publication \"live/dropped\" does not exist"),
+        ("no_updates", "ALTER PUBLICATION \"@\" SET (publish = 'insert')", "does not publish inserts, updates"),
+        ("dropped", "DROP PUBLICATION \"@\"", "publication \"live/dropped\" does not exist"),
         (
             "recreated",
-            "DROP PUBLICATION \"NS\"; INSERT INTO \"NS_processes\" (process_id, status) VALUES ('lost', 'running');
-             CREATE PUBLICATION \"NS\" FOR TABLE \"NS_processes\", \"NS_events\"",
+            "DROP PUBLICATION \"@\"; INSERT INTO \"@_processes\" (process_id, status) VALUES ('lost', 'running');
+             CREATE PUBLICATION \"@\" FOR TABLE \"@_processes\", \"@_events\"",
             "publications were recreated while their namespaces were delivered (live/recreated)",
         ),
         (
             "one_table",
-            "ALTER PUBLICATION \"NS\" DROP TABLE \"NS_events\"",
+            "ALTER PUBLICATION \"@\" DROP TABLE \"@_events\"",
             "has not table public.\"live/one_table_events\"",
         ),
         (
             "filter",
-            "ALTER PUBLICATION \"NS\" SET TABLE \"NS_processes\", \"NS_events\" WHERE (event_id > 5)",
+            "ALTER PUBLICATION \"@\" SET TABLE \"@_processes\", \"@_events\" WHERE (event_id > 5)",
             "has a row filter",
         ),
-        ("identity", "ALTER TABLE \"NS_processes\" REPLICA IDENTITY DEFAULT", "the replica identity of table"),
+        ("identity", "ALTER TABLE \"@_processes\" REPLICA IDENTITY DEFAULT", "the replica identity of table"),
         (
             "columns",
-            "ALTER PUBLICATION \"NS\" SET TABLE \"NS_processes\", \"NS_events\" (process_id, event_id)",
+            "ALTER PUBLICATION \"@\" SET TABLE \"@_processes\", \"@_events\" (process_id, event_id)",
             "leaves out columns of table",
         ),
-        ("identity_used", "ALTER TABLE \"NS_processes\" REPLICA IDENTITY DEFAULT", "the replica identity of table"),
+        ("identity_used", "ALTER TABLE \"@_processes\" REPLICA IDENTITY DEFAULT", "the replica identity of table"),
         (
             "column_gone",
-            "ALTER TABLE \"NS_processes\" DROP COLUMN detail",
+            "ALTER TABLE \"@_processes\" DROP COLUMN detail",
             "table public.\"live/column_gone_processes\" has no published column detail",
         ),
     ];
@@ -124,7 +124,7 @@ fn found_while_streaming() {
     }
     for (slot, change, _) in cases {
         // One by one: a publication that is replaced in one transaction is never missing.
-        for statement in change.replace("NS", &format!("live/{slot}")).split(';') {
+        for statement in change.replace('@', &format!("live/{slot}")).split(';') {
             sql.batch_execute(statement).unwrap();
         }
     }
