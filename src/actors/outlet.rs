@@ -17,6 +17,8 @@ use crate::{
 
 /// How often is looked whether a producer is done.
 const LOOK: Duration = Duration::from_millis(5);
+/// How long the report of a record may take once its producer has failed; of some it never comes.
+pub(super) const REPORT: Duration = Duration::from_secs(1);
 
 /// Settles records on librdkafka's poll thread: short, and without blocking.
 struct Confirmations {
@@ -100,6 +102,8 @@ impl Settlement for Confirmations {
 pub(super) struct Outlet {
     producer: Producer,
     confirmations: Arc<Confirmations>,
+    /// When it was first seen that the producer has failed without a word.
+    silent_since: OnceLock<Instant>,
 }
 
 impl Outlet {
@@ -115,7 +119,7 @@ impl Outlet {
         let settlement: Arc<dyn Settlement> = Arc::<Confirmations>::clone(&confirmations);
         let offsets = shared.offsets(&client.name);
         let producer = Producer::open(client, shared.limits.memory, offsets, settlement)?;
-        Ok(Arc::new(Self { producer, confirmations }))
+        Ok(Arc::new(Self { producer, confirmations, silent_since: OnceLock::new() }))
     }
 
     pub(super) const fn producer(&self) -> &Producer {
@@ -124,6 +128,16 @@ impl Outlet {
 
     pub(super) fn broken(&self) -> Option<Trouble> {
         self.producer.broken()
+    }
+
+    /// Sees to it that a producer which has failed tells why, also if the report of the record at fault never comes.
+    pub(super) fn tell_if_silent(&self) {
+        if self.producer.broken().is_some() && !self.producer.has_told() {
+            let since = self.silent_since.get_or_init(Instant::now);
+            if since.elapsed() >= REPORT {
+                self.producer.tell();
+            }
+        }
     }
 
     /// Records of this namespace and topic that are not settled.
@@ -173,7 +187,7 @@ impl Outlet {
         while self.producer.settles() && self.producer.in_flight() > 0 && Instant::now() < until {
             tokio::time::sleep(LOOK).await;
         }
-        let Self { producer, confirmations } = loop {
+        let Self { producer, confirmations, .. } = loop {
             match Arc::try_unwrap(self) {
                 Ok(outlet) => break outlet,
                 Err(held) => self = held,

@@ -13,7 +13,12 @@ use std::{sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use super::{failpoint::failpoint, outlet::Outlet, parcel::Parcel, shared::SlotShared};
+use super::{
+    failpoint::failpoint,
+    outlet::{Outlet, REPORT},
+    parcel::Parcel,
+    shared::SlotShared,
+};
 use crate::{
     change::{Class, Token, Topic, Trouble},
     config::Namespace,
@@ -26,8 +31,6 @@ use crate::{
 
 /// How often a condition is looked at that no wake-up announces: a full queue, an empty partition.
 const LOOK: Duration = Duration::from_millis(5);
-/// How long the report of a record may take once its producer has failed; of some it never comes.
-const REPORT: Duration = Duration::from_secs(1);
 
 pub(super) struct Publisher;
 
@@ -190,12 +193,10 @@ impl Line {
 
     /// Why nothing more can be handed over: a producer that has failed tells it with the report of the record at fault.
     async fn cause(&self, trouble: Trouble) -> Trouble {
-        let told = async {
-            while self.outlet.broken().is_some() && !self.outlet.producer().has_told() {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        let _silent = tokio::time::timeout(REPORT, told).await;
+        while self.outlet.broken().is_some() && !self.outlet.producer().has_told() {
+            self.outlet.tell_if_silent();
+            tokio::time::sleep(LOOK).await;
+        }
         match self.outlet.broken() {
             // What is known of a record is more than what is known of its producer.
             Some(cause) if trouble.class == Class::SendFailed => cause,

@@ -19,7 +19,11 @@ use crate::{
     delivery::{Account, Known, Ledger, Pool, RetryTimes},
     observability::{AtomicLsn, SlotStatus},
     replication::Joining,
-    sink::kafka::{OffsetWatch, PartitionCounts, topics::TopicState},
+    sink::kafka::{
+        OffsetWatch, PartitionCounts,
+        durability::{self, Risk},
+        topics::TopicState,
+    },
 };
 
 /// Confirmed transactions that are remembered, to skip exactly those if they come again.
@@ -156,7 +160,15 @@ impl SlotShared {
     /// The partition counts of a client's topics, kept over sessions; `found` begins them.
     pub(super) fn counts(&self, client: &KafkaClient, found: &HashMap<String, TopicState>) -> Arc<PartitionCounts> {
         let mut counts = lock(&self.counts);
-        let begin = || Arc::new(PartitionCounts::new(client, found));
+        let begin = || {
+            let (of, topics) = (client.clone(), found.clone());
+            tokio::spawn(async move {
+                for Risk { message, remedy } in durability::risks(&of, &topics).await {
+                    tracing::warn!(client = of.name, remedy, "{message}");
+                }
+            });
+            Arc::new(PartitionCounts::new(client, found))
+        };
         Arc::clone(counts.entry(client.name.clone()).or_insert_with(begin))
     }
 
@@ -247,6 +259,11 @@ impl SlotShared {
         lock(&self.counts).clear();
         // In place: a producer that works goes on with its own.
         lock(&self.offsets).values().for_each(|offsets| offsets.forget());
+    }
+
+    /// Sees to it that producers which have failed tell why.
+    pub(super) fn tell_if_silent(&self) {
+        self.outlets().iter().for_each(|outlet| outlet.tell_if_silent());
     }
 
     pub(super) fn broken(&self) -> Option<Trouble> {

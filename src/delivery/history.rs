@@ -97,6 +97,11 @@ impl Known {
         Ok(continuation)
     }
 
+    /// A slot is about to be moved to this position, which the log may not have reached.
+    pub fn may_be_acknowledged(&mut self, position: Lsn) {
+        self.acknowledged = self.acknowledged.max(position);
+    }
+
     /// A position is about to be acknowledged, or is acknowledged already. To be said before: one that the server might have seen
     /// must not look foreign later.
     pub fn acknowledging(&mut self, position: Lsn) {

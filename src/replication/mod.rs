@@ -8,6 +8,7 @@ mod buffer;
 pub mod coalesce;
 pub mod connection;
 pub mod copy_data;
+pub mod durability;
 mod error;
 pub mod feedback;
 mod handshake;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{
+    durability::{self, Risk},
     error::{Doing, Failure},
     joins::{self, Joining},
     publication, quote, slot,
@@ -75,6 +76,11 @@ pub async fn prepare(plan: Plan<'_>) -> Result<Prepared, Trouble> {
     let name = &plan.slot.name;
     let namespaces: Vec<&str> = plan.slot.namespaces.iter().map(|namespace| namespace.name.as_str()).collect();
     let mut prepared = server(&sql).await?;
+    if !plan.known {
+        for Risk { message, remedy } in durability::risks(&sql).await? {
+            tracing::warn!(slot = name, remedy, "{}: {message}", sql.place().server);
+        }
+    }
     let found = slot::find(&sql, name).await?;
     match &found {
         Some(found) => prepared.confirmed_flush_lsn = slot::check(&sql, found).await?,

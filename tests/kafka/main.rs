@@ -5,6 +5,7 @@
 mod kafka;
 
 mod delivery;
+mod durability;
 mod faults;
 mod harness;
 mod login;

@@ -151,11 +151,18 @@ impl Session {
             }
             tokio::time::sleep(watch::JOINS).await;
         };
-        shared.known().acknowledging(lsn);
-        replication::advance(&sql, &shared.slot.name, lsn).await?;
-        shared.known().acknowledged = lsn;
-        shared.joined(lsn);
-        Ok(())
+        // Said before: if the answer is lost, the slot may stand there all the same.
+        shared.known().may_be_acknowledged(lsn);
+        loop {
+            // The log may not have been written that far.
+            let reached = replication::advance(&sql, &shared.slot.name, lsn).await?;
+            if reached >= lsn {
+                shared.known().acknowledging(reached);
+                shared.joined(reached);
+                return Ok(());
+            }
+            tokio::time::sleep(watch::JOINS).await;
+        }
     }
 
     /// Opens the replication connection, holds the server's history against ours, and starts the stream.

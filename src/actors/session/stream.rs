@@ -95,7 +95,8 @@ impl Streaming {
                 Ok(Some(ended)) => {
                     if ended == Ended::Rejoin {
                         // Not `join_at`: what was decoded since then was decoded without the namespaces that join.
-                        self.shared.joined(self.shared.ledger().position());
+                        let position = self.shared.ledger().position();
+                        self.shared.joined(position);
                     }
                     return self.finish(ended).await;
                 }
@@ -202,6 +203,7 @@ impl Streaming {
         }
         let mut deadline = self.feedback.next_due();
         if !settled {
+            self.shared.tell_if_silent();
             deadline = deadline.min(now + LOOK);
         }
         if let Some(until) = turn.mode.deadline() {
@@ -255,6 +257,7 @@ impl Streaming {
             )
         })?;
         if let Some(update) = due {
+            self.shared.tell_if_silent();
             self.send(turn, update).await?;
         }
         Ok(())

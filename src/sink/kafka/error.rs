@@ -75,7 +75,8 @@ fn judge(code: Code, about: About<'_>) -> (Class, String) {
         ),
         Code::ClusterAuthorizationFailed => (
             Class::TopicPrivilege,
-            say("kafka-acls.sh --bootstrap-server BROKERS --add --allow-principal User:<name> --operation \
+            say("kafka-acls.sh --bootstrap-server BROKERS --add --allow-principal User:<name> --operation Write \
+             --operation Describe --topic <topic>, for each of its topics; before Kafka 3.0 also --operation \
              IdempotentWrite --cluster"),
         ),
         Code::TransactionalIdAuthorizationFailed => (

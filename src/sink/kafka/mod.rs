@@ -4,6 +4,7 @@
 //! Whatever blocks says so and belongs on a blocking thread.
 
 pub mod consumer;
+pub mod durability;
 mod error;
 mod log;
 pub mod mock;

@@ -109,6 +109,21 @@ impl Producer {
         self.inner.context().cause.get().is_some()
     }
 
+    /// Tells why it is broken, as far as it is known: the report of a record, which would know more, has not come.
+    pub fn tell(&self) {
+        let context = self.inner.context();
+        if !context.broken.load(Ordering::SeqCst) {
+            return;
+        }
+        let client = &context.connection.client;
+        // Not every fatal error comes as an event: one without any record, such as a refused producer id, does not.
+        let code = self.inner.client().fatal_error().map_or(Code::Fatal, |(code, reason)| {
+            context.fatal.get_or_init(|| super::options::redact(client, &reason));
+            code
+        });
+        context.fail_with(|| context.consequence(code, About::client(client)));
+    }
+
     /// Whether what is on its way can still be settled: after a fatal error no report comes for some records.
     #[must_use]
     pub fn settles(&self) -> bool {
@@ -305,11 +320,8 @@ impl ClientContext for Context {
             Some(Code::Fatal) if !self.connection.is_closing() => {
                 self.broken.store(true, Ordering::SeqCst);
                 let fatal = self.fatal.get_or_init(|| super::options::redact(&self.connection.client, reason));
-                // Else the report of the record at fault comes next and knows more.
-                if self.records.load(Ordering::SeqCst) == 0 {
-                    tracing::error!(client = self.connection.client.name, "librdkafka: {fatal}");
-                    self.fail(Code::Fatal, About::client(&self.connection.client));
-                }
+                // The report of the record at fault comes next and knows more; if there is none, whoever looks has it told.
+                tracing::error!(client = self.connection.client.name, "librdkafka: {fatal}");
             }
             Some(code) => self.connection.error(code, reason),
             None => {}

@@ -163,16 +163,8 @@ pub struct PartitionCounts {
 }
 
 impl PartitionCounts {
-    /// Begins with these topics. Warns of those whose messages one broken disk can take.
+    /// Begins with these topics.
     pub fn new(client: &KafkaClient, topics: &HashMap<String, TopicState>) -> Self {
-        for (topic, _) in topics.iter().filter(|(_, state)| state.replicas < 2) {
-            tracing::warn!(
-                client = client.name,
-                topic,
-                "the topic has one replica: a confirmed message is lost with its broker's disk; \
-                 kafka-reassign-partitions.sh gives it more"
-            );
-        }
         let counts = topics.iter().map(|(topic, state)| (topic.clone(), AtomicI32::new(state.partitions))).collect();
         Self { client: client.clone(), counts, smaller: Mutex::default() }
     }

@@ -64,7 +64,7 @@ fn refusals_of_kafka() {
     shows(&service, "wrong_protocol", "waiting", "kafka_login", &["\"security.protocol\""]);
     shows(&service, "away", "waiting", "kafka_unavailable", &["127.0.0.1:1"]);
 
-    may_look_but_not_write(&service, &mut sql, &kafka, &namespaces[1].lifecycle);
+    may_look_but_not_write(&service, &mut sql, &kafka, &namespaces[1]);
 
     namespaces[0].create_topics(&kafka, 1);
     service.wait_for_state("unlisted", "streaming");
@@ -108,19 +108,24 @@ fn refusals_of_kafka() {
     }
 }
 
-/// The right to look at a topic, but not to write to it, is seen at the first message.
-fn may_look_but_not_write(service: &Service, sql: &mut postgres::Client, kafka: &KafkaServer, topic: &str) {
+/// The right to look at topics, but not to write to any of them, is seen by a producer; to one of them, at the first message.
+fn may_look_but_not_write(service: &Service, sql: &mut postgres::Client, kafka: &KafkaServer, namespace: &Namespace) {
+    let refused = |what: &str, texts: &[&str]| {
+        eventually(what, PATIENCE, || {
+            let seen = service.slot("denied");
+            let error = &seen["last_error"];
+            let all = format!("{} {}", error["message"], error["remedy"]);
+            let is_it = error["class"] == "topic_privilege" && texts.iter().all(|text| all.contains(text));
+            if is_it { Ok(()) } else { Err(seen.to_string()) }
+        });
+        assert_eq!(messages(&service.slot("denied")), 0);
+    };
     service.wait_for_state("denied", "streaming");
     insert(sql, "kafka/denied", "p");
-    eventually("the refusal is shown", PATIENCE, || {
-        let seen = service.slot("denied");
-        let error = &seen["last_error"];
-        let all = format!("{} {}", error["message"], error["remedy"]);
-        let is_it = error["class"] == "topic_privilege" && all.contains(topic) && all.contains("kafka-acls");
-        if is_it { Ok(()) } else { Err(seen.to_string()) }
-    });
-    assert_eq!(messages(&service.slot("denied")), 0);
-    kafka.allow(topic, Permission::Write);
+    refused("writing is refused", &["ClusterAuthorizationFailed", "kafka-acls", "--operation Write"]);
+    kafka.allow(&namespace.eventsink, Permission::Write);
+    refused("writing to a topic is refused", &["kafka-acls", &format!("--topic {}", namespace.lifecycle)]);
+    kafka.allow(&namespace.lifecycle, Permission::Write);
     wait_for_messages(service, "denied", 1);
     service.wait_for_state("denied", "streaming");
 }

@@ -4,7 +4,7 @@ use super::tools::{ids, impatient, insert, logged, namespace, wait_for_messages}
 use crate::{
     kafka,
     scene::{self, Namespace},
-    service::Service,
+    service::{PATIENCE, Service, eventually},
 };
 
 #[test]
@@ -34,6 +34,12 @@ fn a_fresh_database() {
     let place = |text: &str| log.find(text).unwrap_or_else(|| panic!("no {text:?} in {log}"));
     assert!(place("publications created") < place("slot created"));
     assert!(!log.contains("they join later"));
+    // What the two servers may lose although it is confirmed or committed.
+    assert_eq!(logged(&service, "fsync is off").len(), 1);
+    eventually("the topics' settings are looked at", PATIENCE, || {
+        let said = logged(&service, "4 topics (");
+        if said.len() == 1 { Ok(()) } else { Err(format!("{said:?}")) }
+    });
     for namespace in &namespaces {
         let name = &namespace.name;
         let identity = |table: &str| {
