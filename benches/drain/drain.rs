@@ -39,12 +39,15 @@ pub(crate) struct Run {
     pub(crate) memory: u64,
 }
 
-/// Waits until a slot is active; its walsender and the moment.
-fn active(bed: &mut Bed, slot: &str) -> (i32, Instant) {
+/// Waits until a slot is active; its walsender and the moment. `None`: the program has ended before that was seen.
+fn active(bed: &mut Bed, slot: &str, mut ended: impl FnMut() -> bool) -> Option<(i32, Instant)> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(pid) = walsender(&mut bed.sql, slot) {
-            return (pid, Instant::now());
+            return Some((pid, Instant::now()));
+        }
+        if ended() {
+            return None;
         }
         assert!(Instant::now() < deadline, "slot {slot} does not become active");
         sleep(Duration::from_millis(1));
@@ -84,7 +87,7 @@ pub(crate) fn service(bed: &mut Bed, program: &Path, slot: &str, rows: u64) -> R
     let configuration = bed.configuration(slot, &namespace);
     let meter = Meter::begin(bed);
     let mut service = Service::start_program(program, &configuration, &[]);
-    let (walsender, begun) = active(bed, slot);
+    let (walsender, begun) = active(bed, slot, || false).expect("the service runs");
     while topic.records() < rows {
         assert!(begun.elapsed() < PATIENCE, "{} rows of {rows} within {PATIENCE:?}", topic.records());
         sleep(LOOK);
@@ -117,14 +120,17 @@ pub(crate) fn recvlogical(bed: &mut Bed, slot: &str) -> Run {
         .args(["--endpos", &bed.end])
         .stderr(Stdio::inherit());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let (walsender, begun) = active(bed, slot);
+    let spawned = Instant::now();
+    // A backlog of a few rows is gone before anyone looks.
+    let seen = active(bed, slot, || !running(&mut child));
+    let (walsender, begun) = seen.map_or((None, spawned), |(pid, at)| (Some(pid), at));
     let pid = child.id().cast_signed();
     let (mut cpu, mut sender, mut memory) = (Cpu::default(), Cpu::default(), 0);
     while running(&mut child) {
         assert!(begun.elapsed() < PATIENCE, "pg_recvlogical does not end");
         // What was read last before the end counts.
         cpu = machine::of_process(pid).max(cpu);
-        sender = machine::of_process(walsender).max(sender);
+        sender = walsender.map_or(sender, |pid| machine::of_process(pid).max(sender));
         memory = machine::memory(pid, "VmHWM:").max(memory);
         sleep(LOOK);
     }
