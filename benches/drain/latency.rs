@@ -45,7 +45,8 @@ pub(crate) fn run(bed: &mut Bed, program: &Path, slot: &str, size: Size) -> Late
     let (cpu, broker) = (machine::of_process(pid), machine::of_process(broker_pid));
     let consumer = consumer(bed, &namespace.eventsink);
     let rows = size.rows;
-    let reader = thread::spawn(move || read(&consumer, rows));
+    let prefix = format!("{slot}-");
+    let reader = thread::spawn(move || read(&consumer, &prefix, rows));
     let begun = Instant::now();
     let sent = write(bed, slot, size);
     let seen = reader.join().unwrap();
@@ -108,13 +109,16 @@ fn consumer(bed: &Bed, topic: &str) -> BaseConsumer {
     consumer
 }
 
-/// When each row's message arrived, by the process id in its key.
-fn read(consumer: &BaseConsumer, rows: u64) -> HashMap<String, Instant> {
+/// When each row's message arrived, by the process id in its key. Those of earlier rounds come first: every slot is a copy of the same.
+fn read(consumer: &BaseConsumer, prefix: &str, rows: u64) -> HashMap<String, Instant> {
     let mut seen = HashMap::new();
     while (seen.len() as u64) < rows {
         let message = consumer.poll(PATIENCE).expect("a message within a minute").unwrap();
         let key = String::from_utf8_lossy(message.key().unwrap()).into_owned();
-        seen.insert(key.rsplit(' ').next().unwrap().to_owned(), Instant::now());
+        let id = key.rsplit(' ').next().unwrap();
+        if id.starts_with(prefix) {
+            seen.insert(id.to_owned(), Instant::now());
+        }
     }
     seen
 }

@@ -20,7 +20,10 @@ use crate::{
     actors::{publisher::PublisherMessage, shared::SlotShared, slot::SlotMessage},
     change::{Class, Lsn, PgTimestamp, Trouble},
     delivery::{Disposition, Ended, Flow, Mode, Phase, Waiting, disposition, flow},
-    replication::{self, CopyData, Feedback, Frame, ReplicationStream, StatusUpdate, coalesce},
+    replication::{
+        self, CopyData, Feedback, Frame, ReplicationStream, StatusUpdate,
+        coalesce::{self, Brought},
+    },
 };
 
 /// How often progress is looked at while something waits for Kafka or for acknowledgement.
@@ -61,7 +64,9 @@ pub(super) struct Streaming {
 struct Turn {
     mode: Mode,
     /// How old what was decoded last was when PostgreSQL sent it.
-    behind: Duration,
+    age: Duration,
+    /// Messages since the last read.
+    messages: usize,
     /// When the last read ended.
     last_read: Duration,
     /// Not to be read before.
@@ -130,7 +135,8 @@ impl Streaming {
                         if let Some(end) = end {
                             self.feedback.received(end);
                         }
-                        turn.behind =
+                        turn.messages += 1;
+                        turn.age =
                             self.decoding.commit_time().map_or(Duration::ZERO, |commit| server_time.since(commit));
                     }
                     Ok(CopyData::PrimaryKeepalive { wal_end, reply_requested, .. }) => {
@@ -209,10 +215,9 @@ impl Streaming {
         if let Some(until) = turn.mode.deadline() {
             deadline = deadline.min(until);
         }
-        if let Some((bytes, since_last)) = turn.brought.take().filter(|_| wants)
-            && let Some(pause) = coalesce::pause(bytes, since_last, turn.behind)
-        {
-            turn.read_at = turn.last_read + pause;
+        if let Some((bytes, after)) = turn.brought.take().filter(|_| wants) {
+            let brought = Brought { bytes, messages: std::mem::take(&mut turn.messages), after, age: turn.age };
+            turn.read_at = turn.last_read + coalesce::pause(brought).unwrap_or_default();
         }
         let reads = wants && now >= turn.read_at;
         if wants && !reads {
