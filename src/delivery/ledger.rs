@@ -262,6 +262,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_confirmed_without_a_namespace_is_no_measure_once_it_has_joined() {
+        let mut ledger = Ledger::new(8);
+        ledger.restart(Lsn::new(5));
+        messages(&mut ledger, 0, 20, 1);
+        commit(&mut ledger, 25);
+        confirm(&mut ledger, 0, T);
+        ledger.forget_commits();
+        // The server has crashed, and the slot falls back to before the other namespace's transaction at 10.
+        ledger.restart(Lsn::new(5));
+        let mut replay = ledger.commits().replay(Lsn::new(5));
+        assert_eq!(replay.judge(&transaction(10)), crate::delivery::Judgement::Deliver);
+        assert_eq!(replay.judge(&transaction(20)), crate::delivery::Judgement::Deliver);
+    }
+
+    #[test]
     fn an_open_transaction_holds_the_position_even_if_all_its_messages_are_confirmed() {
         let mut ledger = Ledger::new(8);
         ledger.restart(Lsn::new(5));

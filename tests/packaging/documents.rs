@@ -6,8 +6,15 @@ use cdc_notifier::demo::{postgres::SUPERUSER, progressor};
 
 use crate::{configuration, connect, progressor_database, root, text};
 
-const DOCUMENTS: [&str; 5] =
-    ["README.md", "CHANGELOG.md", "docs/architecture.md", "docs/guarantees.md", "docs/operations.md"];
+const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "CHANGELOG.md",
+    "docs/architecture.md",
+    "docs/guarantees.md",
+    "docs/operations.md",
+    "docs/performance.md",
+    "thrift/README.md",
+];
 
 /// The code blocks of a language, each as one text.
 fn blocks(document: &str, language: &str) -> Vec<String> {
