@@ -201,7 +201,7 @@ impl DatabaseState {
     }
 }
 
-/// Measures the server's log and notices its shutdown, for ever.
+/// Measures the server's log, notices its shutdown and who else takes a slot, for ever.
 async fn watch(database: Arc<Database>, slots: Vec<Arc<SlotShared>>, actor: ActorRef<DatabaseMessage>) {
     loop {
         if let Ok(sql) = replication::sql(&database.postgres).await {
@@ -224,6 +224,13 @@ async fn measure(sql: &Sql, slots: &[Arc<SlotShared>]) {
         match replication::current_wal_lsn(sql).await {
             Ok(lsn) => slots.iter().for_each(|shared| shared.status.server_wal.set(lsn)),
             Err(trouble) => tracing::debug!("the end of the server's log could not be asked for: {trouble}"),
+        }
+        for shared in slots.iter().filter(|shared| shared.is_unsettled()) {
+            match replication::slot::taken(sql, &shared.slot.name, shared.walsender()).await {
+                Ok(Some(trouble)) => shared.tell(SlotMessage::Taken(trouble)),
+                Ok(None) => {}
+                Err(trouble) => tracing::debug!("the holder of a slot could not be asked for: {trouble}"),
+            }
         }
         tokio::time::sleep(WATCH).await;
     }

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -58,6 +58,8 @@ pub(super) struct SlotShared {
     carried: Mutex<HashMap<String, u64>>,
     /// Up to where the publications were right when last looked at.
     last_good: AtomicLsn,
+    /// The server's process of the last session.
+    walsender: AtomicI32,
     actor: Mutex<Option<ActorRef<SlotMessage>>>,
     began: Instant,
 }
@@ -94,6 +96,7 @@ impl SlotShared {
             joining: Mutex::new(Vec::new()),
             carried: Mutex::new(HashMap::new()),
             last_good: AtomicLsn::default(),
+            walsender: AtomicI32::new(0),
             actor: Mutex::new(None),
             began: Instant::now(),
         })
@@ -132,12 +135,17 @@ impl SlotShared {
         *lock(&self.actor) = Some(actor);
     }
 
-    /// Tells the slot's actor that Kafka did not take a message.
-    pub(super) fn send_failed(&self, trouble: Trouble) {
+    /// Tells the slot's actor.
+    pub(super) fn tell(&self, message: SlotMessage) {
         if let Some(actor) = lock(&self.actor).as_ref() {
             // An actor that has stopped needs no news.
-            let _stopped = actor.cast(SlotMessage::SendFailed(trouble));
+            let _stopped = actor.cast(message);
         }
+    }
+
+    /// Tells the slot's actor that Kafka did not take a message.
+    pub(super) fn send_failed(&self, trouble: Trouble) {
+        self.tell(SlotMessage::SendFailed(trouble));
         self.wake.notify_one();
     }
 
@@ -289,6 +297,25 @@ impl SlotShared {
             // Woken by the last delivery report; the time-out is for a producer that breaks meanwhile.
             let _elapsed = tokio::time::timeout(Duration::from_millis(100), self.wake.notified()).await;
         }
+    }
+
+    /// Whether messages of an earlier session are still with Kafka while none runs.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.is_closing() && self.account.used() > 0
+    }
+
+    /// Gives up what has not left for Kafka. The producers are broken by it: whoever settles replaces them.
+    pub(super) fn purge_queues(&self) {
+        self.outlets().iter().for_each(|outlet| outlet.producer().purge_queue());
+    }
+
+    /// The server's process that streams to us, or did so last.
+    pub(super) fn walsender(&self) -> i32 {
+        self.walsender.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_walsender(&self, pid: i32) {
+        self.walsender.store(pid, Ordering::Release);
     }
 
     /// A session begins or has ended.

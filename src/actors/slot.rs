@@ -55,6 +55,8 @@ pub(super) enum SlotMessage {
     Settled,
     Timer(u64),
     ServerStopping,
+    /// Somebody else streams from the slot.
+    Taken(Trouble),
     Resume,
     Drain,
 }
@@ -183,6 +185,7 @@ impl Actor for SlotActor {
             SlotMessage::Settled => Input::Settled,
             SlotMessage::Timer(generation) => Input::Timer(generation),
             SlotMessage::ServerStopping => Input::ServerStopping,
+            SlotMessage::Taken(trouble) => Input::Taken(trouble),
             SlotMessage::Resume => {
                 state.forgive();
                 Input::Resume
@@ -300,6 +303,7 @@ impl SlotState {
                     let _stopped = myself.cast(SlotMessage::Settled);
                 });
             }
+            Effect::Purge => self.shared.purge_queues(),
             Effect::Arm { after, generation } => {
                 let _timer =
                     myself.send_after(after.max(Duration::from_millis(1)), move || SlotMessage::Timer(generation));

@@ -85,6 +85,8 @@ pub enum Input {
     },
     /// The server is being shut down and waits for us.
     ServerStopping,
+    /// Somebody else streams from the replication slot while we do not.
+    Taken(Trouble),
     /// Nothing is with Kafka any more.
     Settled,
     /// A timer of this generation is over.
@@ -111,6 +113,8 @@ pub enum Effect {
     Halt(Trouble),
     /// Wait until nothing is with Kafka, replacing producers that are broken; then `Settled`.
     Settle,
+    /// Give up what is queued for Kafka and has not left.
+    Purge,
     /// `Timer(generation)` after this time.
     Arm {
         /// The delay.
@@ -180,6 +184,7 @@ impl SlotMachine {
             Input::Ended(ended) => self.ended(ended),
             Input::SendFailed { trouble, progressed } => self.send_failed(trouble, progressed),
             Input::ServerStopping => self.server_stopping(),
+            Input::Taken(trouble) => self.taken(trouble),
             Input::Settled => self.waited(|settled, _| *settled = true),
             Input::Timer(generation) if generation == self.generation => self.waited(|_, due| *due = true),
             Input::Timer(_) => vec![],
@@ -328,6 +333,17 @@ impl SlotMachine {
             State::Idle | State::Connecting | State::Waiting { .. } | State::Halted | State::Stopped => return vec![],
         }
         vec![Effect::Drain { bound: Some(SHUTDOWN_OF_SERVER) }]
+    }
+
+    /// What is still queued would come to Kafka after what the other one has sent by then; it comes again once the slot is ours.
+    fn taken(&mut self, trouble: Trouble) -> Vec<Effect> {
+        match self.state {
+            State::Waiting { settled: false, .. } => {
+                self.last_error = Some(trouble);
+                vec![Effect::Purge]
+            }
+            _ => vec![],
+        }
     }
 
     fn drain(&mut self) -> Vec<Effect> {

@@ -137,6 +137,18 @@ pub async fn check(sql: &Sql, slot: &SlotState) -> Result<Lsn, Trouble> {
     }
 }
 
+/// Who streams from a slot, if it is somebody else than this process of the server.
+///
+/// # Errors
+/// If the connection has ended.
+pub async fn taken(sql: &Sql, name: &str, own: i32) -> Result<Option<Trouble>, Trouble> {
+    let Some(slot) = find(sql, name).await? else { return Ok(None) };
+    if slot.active_pid.is_none_or(|pid| pid == own) {
+        return Ok(None);
+    }
+    Ok(check(sql, &slot).await.err().filter(|trouble| trouble.class == Class::SlotBusy))
+}
+
 async fn standby(sql: &Sql) -> Result<bool, Trouble> {
     let rows = sql.rows("SELECT pg_is_in_recovery() AS standby", &[]).await?;
     rows.first().map_or(Ok(false), |row| sql.column(row, "standby"))

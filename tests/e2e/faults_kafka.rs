@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::{
+    holder::{self, Holder},
+    scene::Namespace,
     service::{PATIENCE, eventually},
     world::{Broker, NARROW, QUICK, WIDE, World},
     writer::Load,
@@ -122,4 +124,31 @@ fn a_backlog_while_kafka_is_away_stays_within_the_limits() {
     assert!(peak < 100 << 20, "{} MiB", peak >> 20);
     println!("peak with a backlog of 100,000 transactions: {} MiB, {} repeats", peak >> 20, tally.repeats());
     world.service_mut().stop();
+}
+
+/// What is still queued for Kafka would come to it after what the other consumer has sent by then.
+#[test]
+fn a_slot_in_the_hands_of_another_gives_up_what_is_queued() {
+    let general = QUICK.replace("5s", "1s");
+    let world = World::streaming(Broker::own(), &general, &NARROW);
+    let writer = world.write(Load::default());
+    writer.go_on(200);
+    world.kafka.kill();
+    writer.go_on(100);
+    world.service().wait_for_state("slot_a", "waiting");
+    writer.stop();
+    let holder = Holder::start(&world.server, "first", "slot_a", "default/default");
+    let pid = holder::pid(&mut world.sql("postgres"), "slot_a");
+    let seen = world.service().wait_for_trouble("slot_a", "slot_busy");
+    assert!(seen["last_error"]["message"].as_str().is_some_and(|by| by.contains(&pid.to_string())), "{seen}");
+
+    world.kafka.start_again();
+    let Namespace { eventsink, lifecycle, .. } = &world.lanes[0].namespace;
+    let stored = || [eventsink, lifecycle].map(|topic| world.kafka.consume_all(topic).len());
+    let before = stored();
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(stored(), before, "sent while another one holds the slot");
+    drop(holder);
+    world.wait_for_all("streaming");
+    assert!(world.verify().distinct > before.iter().sum::<usize>());
 }

@@ -11,6 +11,8 @@
     unreachable_pub
 )]
 
+#[path = "../support/holder.rs"]
+mod holder;
 #[path = "../support/kafka.rs"]
 mod kafka;
 #[path = "../support/oracle/mod.rs"]

@@ -35,6 +35,11 @@ impl Random {
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) % end
     }
+
+    /// A place in something that is this long.
+    pub fn place(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).unwrap()
+    }
 }
 
 /// How much and which.
@@ -171,7 +176,7 @@ impl Hand {
     }
 
     fn transaction(&mut self, client: &mut Client, other: &mut Client) -> Result<(), Error> {
-        let place = usize::try_from(self.random.below(self.places.len() as u64)).unwrap();
+        let place = self.random.place(self.places.len());
         if self.places[place].living.len() < LIVING {
             let id = self.next_id();
             let status = if self.random.below(3) == 0 { "init" } else { "running" };
@@ -182,7 +187,7 @@ impl Hand {
             self.places[place].living.push(process);
             return Ok(());
         }
-        let chosen = usize::try_from(self.random.below(LIVING as u64)).unwrap();
+        let chosen = self.random.place(LIVING);
         match self.random.below(20) {
             0 | 1 => self.change_status(client, place, chosen),
             2 => self.remove(client, place, chosen),
@@ -304,10 +309,10 @@ impl Hand {
     fn many(&mut self, client: &mut Client, rows: u64) -> Result<(), Error> {
         let (mut sql, mut touched) = (String::new(), Vec::new());
         for _ in 0..rows {
-            let place = usize::try_from(self.random.below(self.places.len() as u64)).unwrap();
+            let place = self.random.place(self.places.len());
             let living = self.places[place].living.len();
             if living > 0 {
-                let chosen = usize::try_from(self.random.below(living as u64)).unwrap();
+                let chosen = self.random.place(living);
                 let Process { id, last_event, .. } = self.places[place].living[chosen].clone();
                 let before = touched.iter().filter(|other| **other == (place, chosen)).count();
                 sql.push_str(&self.events(place, &id, last_event + 1 + i16::try_from(before).unwrap(), 1));

@@ -181,6 +181,7 @@ impl Session {
         self.compare(&server)?;
         let publications = shared.streamed();
         let binary = connection.server_version() >= 140_000;
+        shared.set_walsender(connection.pid());
         // From the slot's own position: one of ours would make the server skip in silence, also on a history that is not ours.
         let started = connection.start_replication(&shared.slot.name, Lsn::ZERO, &publications, binary).await?;
         shared.known().server = Some((server.system_identifier, server.timeline));

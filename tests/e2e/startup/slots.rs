@@ -1,45 +1,14 @@
 //! Slots that cannot be used, each until it can.
 
-use std::process::{Child, Command, Stdio};
-
-use cdc_notifier::demo::postgres::{Mode, TemporaryPostgres};
-use postgres::Client;
+use cdc_notifier::demo::postgres::Mode;
 
 use super::tools::{impatient, insert, namespace, processes, shows, wait_for_messages};
 use crate::{
+    holder::{self, Holder},
     kafka,
     scene::{self, Configuration},
     service::{PATIENCE, Service, eventually},
 };
-
-/// Another consumer of a slot; ends with this value.
-struct Holder(Child);
-
-impl Holder {
-    fn start(server: &TemporaryPostgres, slot: &str, publication: &str) -> Self {
-        let beside = server.bin_dir().join("pg_recvlogical");
-        let mut command = Command::new(if beside.is_file() { beside } else { "pg_recvlogical".into() });
-        command.args(["-h", server.host(), "-p", &server.port().to_string(), "-U", "postgres", "-d", "postgres"]);
-        command.args(["--slot", slot, "--start", "--no-loop", "-f", "/dev/null", "-o", "proto_version=1"]);
-        command.args(["-o", &format!("publication_names=\"{publication}\"")]);
-        let child = command.env("PGAPPNAME", "the other one").stdin(Stdio::null()).spawn().unwrap();
-        Self(child)
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _reaped = self.0.wait();
-    }
-}
-
-fn holder_pid(sql: &mut Client, slot: &str) -> i32 {
-    eventually("the other consumer holds the slot", PATIENCE, || {
-        let row = sql.query_one("SELECT active_pid FROM pg_replication_slots WHERE slot_name = $1::text", &[&slot]);
-        row.unwrap().get::<_, Option<i32>>(0).ok_or_else(|| "nobody".to_owned())
-    })
-}
 
 /// The SQL after this word of a remedy, up to the next semicolon.
 fn statement<'a>(remedy: &'a str, word: &str) -> &'a str {
@@ -75,8 +44,8 @@ fn slots_that_cannot_be_used() {
     let mut elsewhere = scene::connect(&server, "elsewhere");
     elsewhere.execute("SELECT pg_create_logical_replication_slot('other_database', 'pgoutput')", &[]).unwrap();
     drop(elsewhere);
-    let holder = Holder::start(&server, "busy", "default/busy");
-    let pid = holder_pid(&mut sql, "busy");
+    let holder = Holder::start(&server, "postgres", "busy", "default/busy");
+    let pid = holder::pid(&mut sql, "busy");
 
     let service = Service::start(configuration.text());
     let shows = |slot: &str, class: &str, texts: &[&str]| shows(&service, slot, "waiting", class, texts);
@@ -138,7 +107,7 @@ fn two_services_start_at_the_same_time() {
             |place: usize| seen[place]["last_error"]["class"] == "slot_busy" && seen[1 - place]["state"] == "streaming";
         (0..2).find(|place| waits(*place)).ok_or_else(|| format!("{seen:?}"))
     });
-    let pid = holder_pid(&mut sql, "slot_a");
+    let pid = holder::pid(&mut sql, "slot_a");
     let by = format!("is in use by pid {pid} (application \"cdc-notifier\"");
     shows(&services[busy], "slot_a", "waiting", "slot_busy", &[&by]);
     insert(&mut sql, "default/default", "first");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cdc_notifier::{
-    change::Lsn,
+    change::{Class, Lsn, Trouble},
     delivery::{Input, State},
 };
 
@@ -108,7 +108,7 @@ impl Schedule {
             10..35 => self.postgres.send(&mut self.random, false),
             35..40 => self.postgres.listen(),
             40..60 => self.service.run(&mut self.postgres, &mut self.oracle),
-            60..68 => self.service.act(&mut self.postgres, &mut self.oracle),
+            60..68 => self.act(),
             68..80 => {
                 let place = self.random.below(2);
                 self.service.publish(place, &mut self.oracle);
@@ -127,6 +127,22 @@ impl Schedule {
         }
         if self.service.stopped {
             self.restart();
+        }
+    }
+
+    /// The slot's actor takes one message.
+    fn act(&mut self) {
+        self.service.act(&mut self.postgres, &mut self.oracle);
+        if std::mem::take(&mut self.service.purging) {
+            self.give_up();
+        }
+    }
+
+    /// The producer gives up what it has, some of which is stored all the same.
+    fn give_up(&mut self) {
+        if let Some(producer) = self.service.producer.as_mut().filter(|producer| !producer.broken) {
+            producer.fail(&mut self.random, &self.postgres, &mut self.oracle);
+            self.service.send_failed();
         }
     }
 
@@ -171,19 +187,14 @@ impl Schedule {
 
     fn fail(&mut self) {
         let (postgres, random) = (&mut self.postgres, &mut self.random);
-        let choice = random.below(14);
+        let choice = random.below(15);
         if self.trace {
             println!("fault {choice}: wal {}, {:?}", postgres.wal_end, self.service.known);
         }
         match choice {
             0..3 => postgres.link = None,
             3..5 => postgres.crash(random),
-            5..8 => {
-                if let Some(producer) = self.service.producer.as_mut().filter(|producer| !producer.broken) {
-                    producer.fail(random, postgres, &mut self.oracle);
-                    self.service.send_failed();
-                }
-            }
+            5..8 => self.give_up(),
             8 => self.service.now += Duration::from_secs(random.between(10, 70)),
             9 => self.service.mailbox.push_back(Mail::Input(Input::ServerStopping)),
             10 => self.service.mailbox.push_back(Mail::Input(Input::Drain)),
@@ -193,6 +204,10 @@ impl Schedule {
                     // Whoever has seen the other timeline halts.
                     self.oracle.tampering = Some(Tampering { forbidden: None });
                 }
+            }
+            13 => {
+                let busy = Trouble::new(Class::SlotBusy, "somebody else streams", "");
+                self.service.mailbox.push_back(Mail::Input(Input::Taken(busy)));
             }
             _ => self.tamper(),
         }
@@ -254,9 +269,10 @@ impl Schedule {
         }
         service.run(postgres, oracle);
         postgres.listen();
-        while !service.mailbox.is_empty() {
-            service.act(postgres, oracle);
+        while !self.service.mailbox.is_empty() {
+            self.act();
         }
+        let Self { service, oracle, .. } = self;
         for place in 0..2 {
             while !service.publishers[place].mailbox.is_empty() {
                 service.publish(place, oracle);

@@ -73,6 +73,8 @@ pub(super) struct Service {
     /// Highest position of any stream, for a planted fault.
     pub(super) highest: Lsn,
     pub(super) stopped: bool,
+    /// The producer is to give up what it has queued.
+    pub(super) purging: bool,
 }
 
 pub(super) fn times() -> RetryTimes {
@@ -111,6 +113,7 @@ impl Service {
             remembered,
             highest: Lsn::ZERO,
             stopped: false,
+            purging: false,
         };
         service.mailbox.push_back(Mail::Input(Input::Start));
         service
@@ -202,6 +205,7 @@ impl Service {
                 self.close_publishers();
                 self.settling += 1;
             }
+            Effect::Purge => self.purging = true,
             Effect::Arm { after, generation } => self.timers.push((self.now + after, generation)),
             Effect::Stopped => self.stopped = true,
         }

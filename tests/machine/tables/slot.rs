@@ -30,7 +30,7 @@ const STATES: [&str; 13] = [
     "stopped",
 ];
 
-const INPUTS: [&str; 17] = [
+const INPUTS: [&str; 18] = [
     "start",
     "streaming",
     "halting",
@@ -43,6 +43,7 @@ const INPUTS: [&str; 17] = [
     "send failed, progressed",
     "send failed, invalid row",
     "server stopping",
+    "taken",
     "settled",
     "timer",
     "old timer",
@@ -104,6 +105,7 @@ const TABLE: &[Row] = &[
     ("waiting", &["settled"], "", "waiting, settled"),
     ("waiting", &["timer"], "", "waiting, due"),
     ("waiting", &["send failed, invalid row"], "", "halted"),
+    ("waiting", &["taken"], "purge", "waiting"),
     ("waiting", &["drain"], "stopped", "stopped"),
 
     ("waiting, settled", &["timer"], "open", "connecting"),
@@ -112,6 +114,7 @@ const TABLE: &[Row] = &[
 
     ("waiting, due", &["settled"], "open", "connecting"),
     ("waiting, due", &["send failed, invalid row"], "", "halted"),
+    ("waiting, due", &["taken"], "purge", "waiting, due"),
     ("waiting, due", &["drain"], "stopped", "stopped"),
 
     ("halted", &["resume"], "settle, timer 0s", "waiting"),
@@ -124,33 +127,33 @@ const TABLE: &[Row] = &[
 /// All pairs that are to do nothing, by state: a new input or state must be put here or above.
 #[rustfmt::skip]
 const NOTHING: &[(&str, &[&str])] = &[
-    ("idle", &["streaming", "halting", "ended, closed", "ended, unavailable", "ended, invalid row", "ended, send failed",
+    ("idle", &["taken", "streaming", "halting", "ended, closed", "ended, unavailable", "ended, invalid row", "ended, send failed",
         "ended, rejoin", "send failed", "send failed, progressed", "send failed, invalid row", "server stopping", "settled",
         "timer", "old timer", "resume"]),
-    ("connecting", &["start", "server stopping", "settled", "timer", "old timer", "resume"]),
-    ("streaming", &["start", "streaming", "settled", "timer", "old timer", "resume"]),
-    ("closing, reconnect after 3s", &["start", "streaming", "send failed", "send failed, progressed", "settled", "timer",
+    ("connecting", &["taken", "start", "server stopping", "settled", "timer", "old timer", "resume"]),
+    ("streaming", &["taken", "start", "streaming", "settled", "timer", "old timer", "resume"]),
+    ("closing, reconnect after 3s", &["taken", "start", "streaming", "send failed", "send failed, progressed", "settled", "timer",
         "old timer", "resume"]),
-    ("closing, reconnect after 7s", &["start", "streaming", "send failed", "send failed, progressed", "settled", "timer",
+    ("closing, reconnect after 7s", &["taken", "start", "streaming", "send failed", "send failed, progressed", "settled", "timer",
         "old timer", "resume"]),
-    ("closing, halt", &["start", "streaming", "halting", "send failed", "send failed, progressed", "send failed, invalid row",
+    ("closing, halt", &["taken", "start", "streaming", "halting", "send failed", "send failed, progressed", "send failed, invalid row",
         "settled", "timer", "old timer", "resume"]),
-    ("closing, stop", &["start", "streaming", "halting", "send failed", "send failed, progressed", "send failed, invalid row",
+    ("closing, stop", &["taken", "start", "streaming", "halting", "send failed", "send failed, progressed", "send failed, invalid row",
         "settled", "timer", "old timer", "resume"]),
     ("waiting", &["start", "streaming", "halting", "ended, closed", "ended, unavailable", "ended, invalid row",
         "ended, send failed", "ended, rejoin", "send failed", "send failed, progressed", "server stopping", "old timer", "resume"]),
-    ("waiting, settled", &["start", "streaming", "halting", "ended, closed", "ended, unavailable", "ended, invalid row",
+    ("waiting, settled", &["taken", "start", "streaming", "halting", "ended, closed", "ended, unavailable", "ended, invalid row",
         "ended, send failed", "ended, rejoin", "send failed", "send failed, progressed", "server stopping", "settled", "old timer",
         "resume"]),
     ("waiting, due", &["start", "streaming", "halting", "ended, closed", "ended, unavailable", "ended, invalid row",
         "ended, send failed", "ended, rejoin", "send failed", "send failed, progressed", "server stopping", "timer", "old timer",
         "resume"]),
-    ("halted", &["start", "streaming", "halting", "ended, closed", "ended, unavailable", "ended, invalid row",
+    ("halted", &["taken", "start", "streaming", "halting", "ended, closed", "ended, unavailable", "ended, invalid row",
         "ended, send failed", "ended, rejoin", "send failed", "send failed, progressed", "send failed, invalid row",
         "server stopping", "settled", "timer", "old timer"]),
-    ("draining", &["start", "streaming", "halting", "send failed", "send failed, progressed", "send failed, invalid row",
+    ("draining", &["taken", "start", "streaming", "halting", "send failed", "send failed, progressed", "send failed, invalid row",
         "settled", "timer", "old timer", "resume", "drain"]),
-    ("stopped", &["start", "streaming", "halting", "ended, closed", "ended, unavailable", "ended, invalid row",
+    ("stopped", &["taken", "start", "streaming", "halting", "ended, closed", "ended, unavailable", "ended, invalid row",
         "ended, send failed", "ended, rejoin", "send failed", "send failed, progressed", "send failed, invalid row",
         "server stopping", "settled", "timer", "old timer", "resume", "drain"]),
 ];
@@ -177,6 +180,7 @@ fn input(name: &str, generation: u64) -> Input {
         "send failed, progressed" => send_failed(Class::TopicMissing, true),
         "send failed, invalid row" => send_failed(Class::InvalidRow, false),
         "server stopping" => Input::ServerStopping,
+        "taken" => Input::Taken(trouble(Class::SlotBusy)),
         "settled" => Input::Settled,
         "timer" => Input::Timer(generation),
         "old timer" => Input::Timer(u64::MAX),
@@ -201,6 +205,7 @@ fn variant(input: &Input) -> usize {
         Input::Timer(_) => 9,
         Input::Resume => 10,
         Input::Drain => 11,
+        Input::Taken(_) => 12,
     }
 }
 
@@ -212,6 +217,7 @@ fn effect_name(effect: &Effect) -> String {
         Effect::Drain { bound: Some(bound) } => format!("drain {bound:?}"),
         Effect::Halt(_) => "halt".into(),
         Effect::Settle => "settle".into(),
+        Effect::Purge => "purge".into(),
         Effect::Arm { after, .. } => format!("timer {}s", after.as_secs()),
         Effect::Stopped => "stopped".into(),
     }
@@ -302,7 +308,7 @@ fn no_pair_is_missing_or_there_twice() {
         }
     }
     let variants: BTreeSet<_> = INPUTS.iter().map(|name| variant(&input(name, 0))).collect();
-    assert_eq!(variants.into_iter().collect::<Vec<_>>(), (0..12).collect::<Vec<_>>());
+    assert_eq!(variants.into_iter().collect::<Vec<_>>(), (0..13).collect::<Vec<_>>());
 }
 
 #[test]
@@ -326,6 +332,8 @@ fn the_last_error_is_the_one_that_led_here() {
         ("draining", "send failed", None),
         ("waiting", "send failed, invalid row", Some(Class::InvalidRow)),
         ("waiting", "send failed", Some(Class::PostgresUnavailable)),
+        ("waiting", "taken", Some(Class::SlotBusy)),
+        ("waiting, settled", "taken", Some(Class::PostgresUnavailable)),
         ("waiting", "halting", Some(Class::PostgresUnavailable)),
         ("halted", "resume", Some(Class::InvalidRow)),
         ("stopped", "halting", None),
