@@ -17,8 +17,9 @@ enum Step {
     Passed(u64),
     Confirm(u64),
     Restart(u64),
+    Cut(u64),
 }
-use Step::{Commit, Confirm, Messages, Passed, Restart};
+use Step::{Commit, Confirm, Cut, Messages, Passed, Restart};
 
 const fn place(sequence: u64) -> u64 {
     10 * sequence + 10
@@ -38,6 +39,7 @@ fn play(ledger: &mut Ledger, step: Step) {
         Restart(position) => {
             ledger.restart(Lsn::new(position));
         }
+        Cut(position) => ledger.cut(Lsn::new(position)),
     }
 }
 
@@ -45,6 +47,15 @@ fn play(ledger: &mut Ledger, step: Step) {
 type Script = (&'static str, &'static [(Step, u64, bool, bool)]);
 
 const SCRIPTS: &[Script] = &[
+    (
+        "a history that ends later confirms nothing; one that ends earlier takes back",
+        &[
+            (Messages(0, 1), 5, false, true),
+            (Cut(30), 5, true, true),
+            (Passed(40), 40, true, true),
+            (Cut(20), 20, true, true),
+        ],
+    ),
     (
         "an idle slot follows keepalives, and never back",
         &[(Passed(7), 7, true, true), (Passed(9), 9, true, true), (Passed(8), 9, true, true)],
