@@ -86,8 +86,8 @@ impl Known {
         self.confirmed = self.confirmed.max(ledger.position());
         let continuation = self.compare(slot, server)?;
         match continuation {
-            Continuation::Same => {}
-            Continuation::Forked(fork) => ledger.cut(fork),
+            // Nothing that is confirmed lies behind the fork.
+            Continuation::Same | Continuation::Forked(_) => {}
             Continuation::Lost { from, .. } => {
                 ledger.cut(from);
                 self.confirmed = from;

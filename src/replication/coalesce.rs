@@ -9,45 +9,61 @@
 
 use std::time::Duration;
 
-/// Longest pause. Shorter ones leave the server's congestion control (seen with BBR) sending message by message; after longer ones
-/// the socket has been full for a while (measured, `docs/performance.md`).
-const LONGEST: Duration = Duration::from_millis(8);
-/// Messages of this many bytes fill a segment by themselves: all that a pause can do for them is to fill a read.
-const LARGE: usize = 2 * 1024;
-/// Longest pause for those.
-const LONGEST_FOR_LARGE: Duration = Duration::from_millis(1);
+/// Longest pause. Shorter ones leave the server's congestion control (seen with BBR) sending message by message (measured,
+/// `docs/performance.md`); mostly a pause ends before, because enough is there or nothing more comes.
+const LONGEST: Duration = Duration::from_millis(20);
 /// Shorter pauses bring nothing.
 const SHORTEST: Duration = Duration::from_micros(500);
 /// The part of its age by which a change may become older.
 const PART: u32 = 8;
-/// What one read should bring; waiting for more would only fill the server's side.
+/// What one pause should bring.
 const ENOUGH: usize = 512 * 1024;
+/// How often is looked at what has arrived.
+const LOOK: Duration = Duration::from_millis(1);
+/// Looks in a row at which nothing more had arrived: the socket is full, or the server has nothing to say.
+const STILL: u8 = 2;
 
-/// What a read brought.
+/// A pause between two reads.
 #[derive(Clone, Copy, Debug)]
-pub struct Brought {
-    /// Bytes.
-    pub bytes: usize,
-    /// Messages that they completed.
-    pub messages: usize,
-    /// How long after the read before.
-    pub after: Duration,
-    /// How long ago the newest of them was committed when the server sent it.
-    pub age: Duration,
+pub struct Pause {
+    until: Duration,
+    /// The next look, not before.
+    look_at: Duration,
+    /// Bytes that had arrived at the last look.
+    arrived: usize,
+    /// Looks at which they had not become more.
+    still: u8,
 }
 
-/// How long to wait before the next read.
-#[must_use]
-pub fn pause(brought: Brought) -> Option<Duration> {
-    let Brought { bytes, messages, after, age } = brought;
-    if bytes >= ENOUGH {
-        return None;
+impl Pause {
+    /// The pause after a read that brought so many bytes, the newest of which was committed so long ago when the server sent it.
+    #[must_use]
+    pub fn begin(now: Duration, bytes: usize, age: Duration) -> Option<Self> {
+        let pause = LONGEST.min(age / PART);
+        let paused = bytes < ENOUGH && pause >= SHORTEST;
+        paused.then(|| Self { until: now + pause, look_at: now + LOOK, arrived: 0, still: 0 })
     }
-    let longest = if bytes / messages.max(1) < LARGE { LONGEST } else { LONGEST_FOR_LARGE };
-    let wanted = after.as_nanos() * ENOUGH as u128 / bytes.max(1) as u128;
-    let wanted = Duration::from_nanos(u64::try_from(wanted).unwrap_or(u64::MAX));
-    let pause = longest.min(age / PART).min(wanted);
-    (pause >= SHORTEST).then_some(pause)
+
+    /// Whether to read now that so much has arrived; asked for only when there is something to look at.
+    pub fn is_over(&mut self, now: Duration, arrived: impl FnOnce() -> usize) -> bool {
+        if now >= self.until {
+            return true;
+        }
+        if now < self.look_at {
+            return false;
+        }
+        let arrived = arrived();
+        self.still = if arrived > self.arrived { 0 } else { self.still + 1 };
+        self.arrived = arrived;
+        self.look_at = now + LOOK;
+        arrived >= ENOUGH || self.still >= STILL
+    }
+
+    /// When to ask again.
+    #[must_use]
+    pub fn next_look(&self) -> Duration {
+        self.until.min(self.look_at)
+    }
 }
 
 #[cfg(test)]
@@ -57,40 +73,57 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
     const DAY: Duration = Duration::from_hours(24);
 
-    /// Of messages of 100 bytes.
-    fn of(bytes: usize, after: Duration, age: Duration) -> Option<Duration> {
-        pause(Brought { bytes, messages: bytes / 100, after, age })
+    /// How long the pause lasts if this much has arrived at each look.
+    fn lasts(age: Duration, arrived: impl Fn(u32) -> usize) -> Option<Duration> {
+        let begin = MS * 100;
+        let mut pause = Pause::begin(begin, 1_000, age)?;
+        let (mut now, mut looks) = (begin, 0);
+        while !pause.is_over(now, || {
+            looks += 1;
+            arrived(looks)
+        }) {
+            assert!(pause.next_look() > now, "it would be asked for ever");
+            now = pause.next_look();
+        }
+        Some(now.saturating_sub(begin))
+    }
+
+    const fn growing(look: u32) -> usize {
+        look as usize * 100
     }
 
     #[test]
     fn who_keeps_up_never_waits() {
-        for bytes in [100, 1_500, 60_000, 600_000] {
-            assert_eq!(of(bytes, MS, Duration::ZERO), None, "{bytes}");
-            assert_eq!(of(bytes, MS, MS * 3), None, "{bytes}");
-        }
+        assert_eq!(lasts(Duration::ZERO, growing), None);
+        assert_eq!(lasts(MS * 3, growing), None);
     }
 
     #[test]
     fn a_pause_is_a_small_part_of_the_age() {
-        assert_eq!(of(1_500, MS, MS * 4), Some(MS / 2));
-        assert_eq!(of(1_500, MS, MS * 8), Some(MS));
-        assert_eq!(of(1_500, MS, MS * 20), Some(MS * 5 / 2));
-        assert_eq!(of(1_500, MS, MS * 64), Some(LONGEST));
-        assert_eq!(of(1_500, MS, DAY), Some(LONGEST));
+        assert_eq!(lasts(MS * 4, growing), Some(MS / 2));
+        assert_eq!(lasts(MS * 20, growing), Some(MS * 5 / 2));
+        assert_eq!(lasts(MS * 160, growing), Some(LONGEST));
+        assert_eq!(lasts(DAY, growing), Some(LONGEST));
     }
 
     #[test]
-    fn what_comes_fast_enough_is_not_waited_for() {
-        assert_eq!(of(ENOUGH, MS * 5, DAY), None, "there is more already");
-        assert_eq!(of(ENOUGH / 2, MS / 5, DAY), None);
-        assert_eq!(of(ENOUGH / 4, MS / 2, DAY), Some(MS * 2));
-        assert_eq!(of(ENOUGH / 2, MS * 3, DAY), Some(MS * 6));
-        assert_eq!(of(0, DAY, DAY), Some(LONGEST), "a read without bytes");
+    fn what_is_enough_is_not_waited_for() {
+        assert!(Pause::begin(MS, ENOUGH, DAY).is_none(), "there is more already");
+        assert!(Pause::begin(MS, ENOUGH - 1, DAY).is_some());
+        assert_eq!(lasts(DAY, |look| look as usize * ENOUGH / 3), Some(MS * 3));
+        assert_eq!(lasts(DAY, |look| look as usize * (ENOUGH - 1) / 3), Some(MS * 4));
     }
 
     #[test]
-    fn large_messages_need_no_long_pause() {
-        let of = |messages| pause(Brought { bytes: 100_000, messages, after: MS * 5, age: DAY });
-        assert_eq!([of(1_000), of(49), of(48), of(1), of(0)], [LONGEST, LONGEST, MS, MS, MS].map(Some));
+    fn a_socket_that_is_full_or_silent_is_read() {
+        assert_eq!(lasts(DAY, |_| 0), Some(MS * 2), "nothing comes");
+        assert_eq!(lasts(DAY, |look| growing(look.min(5))), Some(MS * 7), "nothing more comes");
+        assert_eq!(lasts(DAY, |look| growing(look / 2 + 1)), Some(LONGEST), "one look without news is none");
+    }
+
+    #[test]
+    fn between_two_looks_nothing_is_looked_at() {
+        let mut pause = Pause::begin(Duration::ZERO, 0, DAY).unwrap();
+        assert!(!pause.is_over(MS / 2, || panic!("too early")));
     }
 }

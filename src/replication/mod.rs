@@ -18,6 +18,7 @@ pub mod prepare;
 pub mod publication;
 mod quote;
 pub mod slot;
+pub mod socket;
 pub mod sql;
 pub mod stream;
 mod tls;

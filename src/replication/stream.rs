@@ -65,6 +65,17 @@ impl ReplicationStream {
         result.map_err(|failure| self.trouble(failure))
     }
 
+    /// Leaves the event loop until the next `read` or `send`: nothing that arrives wakes this process until then.
+    pub fn deregister(&mut self) {
+        self.wire.deregister();
+    }
+
+    /// Bytes that have arrived and wait to be read.
+    #[must_use]
+    pub fn arrived(&self) -> usize {
+        self.wire.stream().arrived()
+    }
+
     /// The next whole message of what was read; `None` when more must be read first.
     ///
     /// # Errors

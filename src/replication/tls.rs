@@ -10,10 +10,13 @@ use openssl::{
     ssl::{SslConnector, SslConnectorBuilder, SslMethod, SslVerifyMode, SslVersion},
     x509::X509VerifyResult,
 };
-use tokio::{io::BufReader, net::TcpStream};
+use tokio::io::BufReader;
 use tokio_openssl::SslStream;
 
-use super::error::{Failure, Place};
+use super::{
+    error::{Failure, Place},
+    socket::Socket,
+};
 use crate::{
     change::{Class, Trouble},
     config::{Postgres, SslMode, Tls},
@@ -32,7 +35,7 @@ const SYSTEM_ROOTS: [&str; 6] = [
     "/usr/local/share/certs/ca-root-nss.crt",
 ];
 
-pub(super) type TlsStream = SslStream<BufReader<TcpStream>>;
+pub(super) type TlsStream = SslStream<BufReader<Socket>>;
 
 /// How much of the server's certificate is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +58,7 @@ impl Verify {
 }
 
 /// The handshake, after the server has agreed to it.
-pub(super) async fn connect(db: &Postgres, socket: TcpStream) -> Result<TlsStream, Failure> {
+pub(super) async fn connect(db: &Postgres, socket: Socket) -> Result<TlsStream, Failure> {
     let verify = Verify::of(&db.tls);
     let connector = connector(&db.tls, verify).map_err(Failure::Trouble)?;
     let mut stream = connector

@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{
     error::{Doing, Failure, Place},
+    socket::Socket,
     tls::{self, TlsStream},
 };
 use crate::{
@@ -36,10 +37,8 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xD2, 0x16, 0x2F];
 /// A connection, ready for the startup message.
 #[derive(Debug)]
 pub enum Stream {
-    /// Unencrypted TCP.
-    Tcp(TcpStream),
-    /// A Unix socket.
-    Unix(UnixStream),
+    /// TCP, or a Unix socket.
+    Plain(Socket),
     /// TLS over TCP.
     Tls(Box<TlsStream>),
 }
@@ -48,7 +47,10 @@ impl Stream {
     /// Whether nobody on the way can read along.
     #[must_use]
     pub const fn is_private(&self) -> bool {
-        matches!(self, Self::Unix(_) | Self::Tls(_))
+        match self {
+            Self::Plain(socket) => socket.is_unix(),
+            Self::Tls(_) => true,
+        }
     }
 
     /// Whether one read gives no more than one TLS record, so that more may be there at once.
@@ -56,11 +58,27 @@ impl Stream {
         matches!(self, Self::Tls(_))
     }
 
+    /// Leaves the event loop until the next read or write.
+    pub(super) fn deregister(&mut self) {
+        match self {
+            Self::Plain(socket) => socket.deregister(),
+            Self::Tls(stream) => stream.get_mut().get_mut().deregister(),
+        }
+    }
+
+    /// Bytes that have arrived and wait to be read.
+    pub(super) fn arrived(&self) -> usize {
+        match self {
+            Self::Plain(socket) => socket.arrived(),
+            Self::Tls(stream) => stream.get_ref().get_ref().arrived(),
+        }
+    }
+
     /// The server's certificate, as SCRAM binds itself to it.
     pub(super) fn server_end_point(&self) -> Option<Vec<u8>> {
         match self {
             Self::Tls(stream) => tls::server_end_point(stream),
-            Self::Tcp(_) | Self::Unix(_) => None,
+            Self::Plain(_) => None,
         }
     }
 
@@ -136,17 +154,17 @@ pub(super) async fn login<T, F: Future<Output = Result<T, Failure>>>(
 async fn open(db: &Postgres, way: Encryption) -> Result<Stream, Failure> {
     if db.host.starts_with('/') {
         let path = Path::new(&db.host).join(format!(".s.PGSQL.{}", db.port));
-        return Ok(Stream::Unix(UnixStream::connect(path).await?));
+        return Ok(Stream::Plain(UnixStream::connect(path).await?.into()));
     }
     let mut socket = open_tcp(db).await?;
     if way == Encryption::Off {
-        return Ok(Stream::Tcp(socket));
+        return Ok(Stream::Plain(socket.into()));
     }
     socket.write_all(&SSL_REQUEST).await?;
     // One byte and no more: what came with it unencrypted could be anybody's.
     match socket.read_u8().await? {
-        b'S' => Ok(Stream::Tls(Box::new(tls::connect(db, socket).await?))),
-        b'N' if way == Encryption::IfOffered => Ok(Stream::Tcp(socket)),
+        b'S' => Ok(Stream::Tls(Box::new(tls::connect(db, socket.into()).await?))),
+        b'N' if way == Encryption::IfOffered => Ok(Stream::Plain(socket.into())),
         b'N' => Err(Failure::Tls(Trouble::new(
             Class::PostgresLogin,
             format!("{}: the server does not offer TLS, and sslmode demands it", Place::of(db).server),
@@ -180,8 +198,7 @@ async fn open_tcp(db: &Postgres) -> Result<TcpStream, Failure> {
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -190,24 +207,21 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

@@ -46,6 +46,11 @@ impl Wire {
         &self.stream
     }
 
+    /// Leaves the event loop until the next read or write.
+    pub(super) fn deregister(&mut self) {
+        self.stream.deregister();
+    }
+
     /// From now on messages may be as long as PostgreSQL makes them.
     pub(super) const fn allow_long_messages(&mut self) {
         self.incoming.set_limit(super::buffer::LONGEST);
@@ -227,7 +232,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_abandoned_half_way_is_sent_once_and_whole() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let mut wire = Wire::new(Stream::Unix(ours));
+        let mut wire = Wire::new(Stream::Plain(ours.into()));
         // More than a socket holds, and nobody reads.
         let large = vec![7; 600_000];
         let abandoned = timeout(Duration::from_millis(50), wire.send(b'd', &large)).await;
@@ -246,7 +251,7 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_reads_is_bounded() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        let mut wire = Wire::new(Stream::Unix(ours));
+        let mut wire = Wire::new(Stream::Plain(ours.into()));
         let mut refused = false;
         for _ in 0..100 {
             refused |= wire.queue(Some(b'd'), &vec![0; 60_000]).is_err();

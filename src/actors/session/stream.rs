@@ -20,10 +20,7 @@ use crate::{
     actors::{publisher::PublisherMessage, shared::SlotShared, slot::SlotMessage},
     change::{Class, Lsn, PgTimestamp, Trouble},
     delivery::{Disposition, Ended, Flow, Mode, Phase, Waiting, disposition, flow},
-    replication::{
-        self, CopyData, Feedback, Frame, ReplicationStream, StatusUpdate,
-        coalesce::{self, Brought},
-    },
+    replication::{self, CopyData, Feedback, Frame, ReplicationStream, StatusUpdate, coalesce::Pause},
 };
 
 /// How often progress is looked at while something waits for Kafka or for acknowledgement.
@@ -65,14 +62,10 @@ struct Turn {
     mode: Mode,
     /// How old what was decoded last was when PostgreSQL sent it.
     age: Duration,
-    /// Messages since the last read.
-    messages: usize,
-    /// When the last read ended.
-    last_read: Duration,
-    /// Not to be read before.
-    read_at: Duration,
-    /// What the last read brought, and how long after the one before; until the pause after it is decided.
-    brought: Option<(usize, Duration)>,
+    /// Bytes that the last read brought, until the pause after it is decided.
+    brought: Option<usize>,
+    /// Before the next read.
+    pause: Option<Pause>,
     /// The slot's actor knows that the stream has begun.
     announced: bool,
     join_at: Option<Lsn>,
@@ -135,7 +128,6 @@ impl Streaming {
                         if let Some(end) = end {
                             self.feedback.received(end);
                         }
-                        turn.messages += 1;
                         turn.age =
                             self.decoding.commit_time().map_or(Duration::ZERO, |commit| server_time.since(commit));
                     }
@@ -215,13 +207,17 @@ impl Streaming {
         if let Some(until) = turn.mode.deadline() {
             deadline = deadline.min(until);
         }
-        if let Some((bytes, after)) = turn.brought.take().filter(|_| wants) {
-            let brought = Brought { bytes, messages: std::mem::take(&mut turn.messages), after, age: turn.age };
-            turn.read_at = turn.last_read + coalesce::pause(brought).unwrap_or_default();
+        if let Some(bytes) = turn.brought.take().filter(|_| wants) {
+            turn.pause = Pause::begin(now, bytes, turn.age);
+            if turn.pause.is_some() {
+                self.stream.deregister();
+            }
         }
-        let reads = wants && now >= turn.read_at;
-        if wants && !reads {
-            deadline = deadline.min(turn.read_at);
+        let reads = wants && turn.pause.as_mut().is_none_or(|pause| pause.is_over(now, || self.stream.arrived()));
+        if reads {
+            turn.pause = None;
+        } else if let Some(pause) = turn.pause.filter(|_| wants) {
+            deadline = deadline.min(pause.next_look());
         }
         let sleep = tokio::time::sleep(deadline.saturating_sub(now));
         tokio::select! {
@@ -232,10 +228,8 @@ impl Streaming {
             () = sleep => {}
             read = self.stream.read(), if reads => {
                 let bytes = read?;
-                let now = self.shared.now();
-                self.feedback.heard(now);
-                turn.brought = Some((bytes, now.saturating_sub(turn.last_read)));
-                turn.last_read = now;
+                self.feedback.heard(self.shared.now());
+                turn.brought = Some(bytes);
             }
         }
         Ok(None)
