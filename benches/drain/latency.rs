@@ -53,8 +53,8 @@ pub(crate) fn run(bed: &mut Bed, program: &Path, slot: &str, size: Size) -> Late
     let seconds = begun.elapsed().as_secs_f64();
     let mut histogram = Histogram::<u64>::new(3).unwrap();
     // In the first second consumer and producer meet the broker: that is not the rate at rest.
-    let begin = usize::try_from(RATE.min(rows / 5)).unwrap();
-    for (row, at) in sent.into_iter().skip(begin) {
+    let first = usize::try_from(RATE.min(rows / 5)).unwrap();
+    for (row, at) in sent.into_iter().skip(first) {
         let arrived = seen.get(&row).unwrap_or_else(|| panic!("{row} is missing"));
         histogram.record(u64::try_from(arrived.duration_since(at).as_micros()).unwrap()).unwrap();
     }

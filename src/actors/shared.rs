@@ -291,7 +291,8 @@ impl SlotShared {
             for outlet in broken {
                 outlet.close(self.retry.send_timeout).await;
             }
-            if self.account.used() == 0 {
+            // The report that came last may have told that its producer is broken.
+            if self.account.used() == 0 && self.broken().is_none() {
                 return;
             }
             // Woken by the last delivery report; the time-out is for a producer that breaks meanwhile.

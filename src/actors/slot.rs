@@ -153,6 +153,7 @@ impl Actor for SlotActor {
 
     async fn post_start(&self, myself: ActorRef<Self::Msg>, state: &mut Self::State) -> Result<(), ActorProcessingErr> {
         state.show(false);
+        state.shared.set_closing(true);
         // After a crash, what the one before had handed to Kafka is settled first.
         let shared = Arc::clone(&state.shared);
         tokio::spawn(async move {
@@ -177,6 +178,7 @@ impl Actor for SlotActor {
             SlotMessage::Halting { session, trouble } if state.is_current(session) => Input::Halting(trouble),
             SlotMessage::Ended { session, ended } if state.is_current(session) => {
                 state.session = None;
+                state.shared.set_closing(true);
                 Input::Ended(ended)
             }
             SlotMessage::Streaming { .. } | SlotMessage::Halting { .. } | SlotMessage::Ended { .. } => return Ok(()),
@@ -295,7 +297,6 @@ impl SlotState {
             }
             Effect::Halt(trouble) => self.command(Command::Halt(trouble)),
             Effect::Settle => {
-                self.shared.set_closing(true);
                 self.close_publishers();
                 let (shared, myself) = (Arc::clone(&self.shared), myself.clone());
                 tokio::spawn(async move {

@@ -342,7 +342,14 @@ impl SlotMachine {
                 self.last_error = Some(trouble);
                 vec![Effect::Purge]
             }
-            _ => vec![],
+            // Why it stands is worth more than who reads on.
+            State::Idle | State::Halted => vec![Effect::Purge],
+            State::Waiting { settled: true, .. }
+            | State::Connecting
+            | State::Streaming
+            | State::Closing(_)
+            | State::Draining
+            | State::Stopped => vec![],
         }
     }
 

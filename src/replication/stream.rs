@@ -70,6 +70,12 @@ impl ReplicationStream {
         self.wire.deregister();
     }
 
+    /// Whether it is a Unix socket.
+    #[must_use]
+    pub const fn is_unix(&self) -> bool {
+        self.wire.stream().is_unix()
+    }
+
     /// Bytes that have arrived and wait to be read.
     #[must_use]
     pub fn arrived(&self) -> usize {

@@ -47,10 +47,11 @@ impl Stream {
     /// Whether nobody on the way can read along.
     #[must_use]
     pub const fn is_private(&self) -> bool {
-        match self {
-            Self::Plain(socket) => socket.is_unix(),
-            Self::Tls(_) => true,
-        }
+        matches!(self, Self::Tls(_)) || self.is_unix()
+    }
+
+    pub(super) const fn is_unix(&self) -> bool {
+        matches!(self, Self::Plain(socket) if socket.is_unix())
     }
 
     /// Whether one read gives no more than one TLS record, so that more may be there at once.

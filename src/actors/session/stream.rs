@@ -139,6 +139,9 @@ impl Streaming {
                             self.feedback.reply_requested();
                         }
                         self.decoding.keepalive(wal_end).map_err(Stop::Data)?;
+                        if !self.decoding.is_inside() {
+                            turn.age = Duration::ZERO;
+                        }
                     }
                     Err(error) => {
                         return Err(Stop::Data(Trouble::new(
@@ -208,10 +211,7 @@ impl Streaming {
             deadline = deadline.min(until);
         }
         if let Some(bytes) = turn.brought.take().filter(|_| wants) {
-            turn.pause = Pause::begin(now, bytes, turn.age);
-            if turn.pause.is_some() {
-                self.stream.deregister();
-            }
+            turn.pause = self.pause(now, bytes, turn.age);
         }
         let reads = wants && turn.pause.as_mut().is_none_or(|pause| pause.is_over(now, || self.stream.arrived()));
         if reads {
@@ -233,6 +233,14 @@ impl Streaming {
             }
         }
         Ok(None)
+    }
+
+    /// The pause before the next read, out of the event loop.
+    fn pause(&mut self, now: Duration, bytes: usize, age: Duration) -> Option<Pause> {
+        // One message fills a piece of a Unix socket, which has few: it is full at once.
+        let pause = Pause::begin(now, bytes, age).filter(|_| !self.stream.is_unix())?;
+        self.stream.deregister();
+        Some(pause)
     }
 
     /// Takes the ledger's position over. Returns it, how long the oldest message has waited, and whether nothing is open.

@@ -98,9 +98,10 @@ impl Producer {
         Unsettled { records: context.records.load(Ordering::SeqCst), bytes: context.bytes.load(Ordering::SeqCst) }
     }
 
-    /// Gives up what has not left for the broker. What is on its way is left to be settled.
+    /// Gives up what has not left for the broker. What is on its way is left to be settled. Does not wait for librdkafka's threads:
+    /// one may be asking a name service that does not answer.
     pub fn purge_queue(&self) {
-        self.inner.purge(PurgeConfig::default().queue());
+        self.inner.purge(PurgeConfig::default().queue().non_blocking());
     }
 
     /// Whether it is known, and told, why it is broken.

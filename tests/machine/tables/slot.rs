@@ -62,6 +62,7 @@ type Row = (&'static str, &'static [&'static str], &'static str, &'static str);
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
     ("idle", &["start"], "open", "connecting"),
+    ("idle", &["taken"], "purge", "idle"),
     ("idle", &["drain"], "stopped", "stopped"),
 
     ("connecting", &["streaming"], "", "streaming"),
@@ -118,6 +119,7 @@ const TABLE: &[Row] = &[
     ("waiting, due", &["drain"], "stopped", "stopped"),
 
     ("halted", &["resume"], "settle, timer 0s", "waiting"),
+    ("halted", &["taken"], "purge", "halted"),
     ("halted", &["drain"], "stopped", "stopped"),
 
     ("draining", &ENDED, "stopped", "stopped"),
@@ -127,7 +129,7 @@ const TABLE: &[Row] = &[
 /// All pairs that are to do nothing, by state: a new input or state must be put here or above.
 #[rustfmt::skip]
 const NOTHING: &[(&str, &[&str])] = &[
-    ("idle", &["taken", "streaming", "halting", "ended, closed", "ended, unavailable", "ended, invalid row", "ended, send failed",
+    ("idle", &["streaming", "halting", "ended, closed", "ended, unavailable", "ended, invalid row", "ended, send failed",
         "ended, rejoin", "send failed", "send failed, progressed", "send failed, invalid row", "server stopping", "settled",
         "timer", "old timer", "resume"]),
     ("connecting", &["taken", "start", "server stopping", "settled", "timer", "old timer", "resume"]),
@@ -148,7 +150,7 @@ const NOTHING: &[(&str, &[&str])] = &[
     ("waiting, due", &["start", "streaming", "halting", "ended, closed", "ended, unavailable", "ended, invalid row",
         "ended, send failed", "ended, rejoin", "send failed", "send failed, progressed", "server stopping", "timer", "old timer",
         "resume"]),
-    ("halted", &["taken", "start", "streaming", "halting", "ended, closed", "ended, unavailable", "ended, invalid row",
+    ("halted", &["start", "streaming", "halting", "ended, closed", "ended, unavailable", "ended, invalid row",
         "ended, send failed", "ended, rejoin", "send failed", "send failed, progressed", "send failed, invalid row",
         "server stopping", "settled", "timer", "old timer"]),
     ("draining", &["taken", "start", "streaming", "halting", "send failed", "send failed, progressed", "send failed, invalid row",
@@ -336,6 +338,7 @@ fn the_last_error_is_the_one_that_led_here() {
         ("waiting, settled", "taken", Some(Class::PostgresUnavailable)),
         ("waiting", "halting", Some(Class::PostgresUnavailable)),
         ("halted", "resume", Some(Class::InvalidRow)),
+        ("halted", "taken", Some(Class::InvalidRow)),
         ("stopped", "halting", None),
     ] {
         let (mut machine, mut generation) = reach(state);
