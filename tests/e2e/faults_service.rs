@@ -23,3 +23,21 @@ fn killed_twenty_times_under_load() {
     assert!(tally.distinct > 1_000, "{tally:?}");
     world.service_mut().stop();
 }
+
+/// Over TCP a stream that is behind pauses between its reads, out of the event loop.
+#[test]
+fn killed_while_it_catches_up_over_tcp() {
+    let mut world = World::streaming_over_tcp(Broker::shared(), QUICK, &WIDE);
+    let writer = world.write(Load { rate: 1_000, seed: 5 });
+    for _ in 0..5 {
+        world.service_mut().kill();
+        writer.go_on(1_000);
+        world.start_service();
+        writer.go_on(300);
+        world.terminate("walsender");
+        writer.go_on(300);
+    }
+    writer.stop();
+    world.verify();
+    world.service_mut().stop();
+}

@@ -58,6 +58,12 @@ pub fn postgres(settings: &[(&str, &str)]) -> TemporaryPostgres {
     TemporaryPostgres::start(&Options { settings, ..Options::default() }).unwrap()
 }
 
+/// The same, reached over TCP instead of a Unix socket.
+pub fn postgres_over_tcp(settings: &[(&str, &str)]) -> TemporaryPostgres {
+    let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    TemporaryPostgres::start(&Options { settings, listen_tcp: true, ..Options::default() }).unwrap()
+}
+
 /// A superuser's SQL connection.
 pub fn connect(server: &TemporaryPostgres, database: &str) -> Client {
     let config = format!("host={} port={} user=postgres dbname={database}", server.host(), server.port());

@@ -43,6 +43,9 @@ impl Deref for Broker {
     }
 }
 
+/// The oracle needs commit timestamps, and commits that outlive a crash.
+const SETTINGS: [(&str, &str); 2] = [("track_commit_timestamp", "on"), ("synchronous_commit", "on")];
+
 /// A namespace with where it is.
 #[derive(Clone, Debug)]
 pub struct Lane {
@@ -80,7 +83,24 @@ impl World {
 
     /// With settings of the topics.
     pub fn with(kafka: Broker, general: &str, lanes: &[(&str, &str, &str)], topics: &[(&str, &str)]) -> Self {
-        let server = scene::postgres(&[("track_commit_timestamp", "on"), ("synchronous_commit", "on")]);
+        Self::on(scene::postgres(&SETTINGS), kafka, general, lanes, topics)
+    }
+
+    /// Everything, over TCP, and every slot streams.
+    pub fn streaming_over_tcp(kafka: Broker, general: &str, lanes: &[(&str, &str, &str)]) -> Self {
+        let mut world = Self::on(scene::postgres_over_tcp(&SETTINGS), kafka, general, lanes, &[]);
+        world.start_service();
+        world.wait_for_all("streaming");
+        world
+    }
+
+    fn on(
+        server: TemporaryPostgres,
+        kafka: Broker,
+        general: &str,
+        lanes: &[(&str, &str, &str)],
+        topics: &[(&str, &str)],
+    ) -> Self {
         let lanes: Vec<_> = lanes
             .iter()
             .map(|(database, slot, namespace)| Lane {
