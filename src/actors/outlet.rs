@@ -5,7 +5,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use super::shared::SlotShared;
@@ -61,11 +61,11 @@ impl Confirmations {
         if let Some(namespace) = self.shared.status.namespaces.get(token.namespace()) {
             namespace.messages_confirmed.fetch_add(1, Ordering::Relaxed);
         }
+        let now = self.shared.coarse_now();
         let mut ledger = self.shared.ledger();
-        let moved = ledger.confirm(token.sequence(), self.shared.now(), |transaction| {
-            let since = transaction.commit_time.unix_micros().and_then(|micros| u64::try_from(micros).ok());
-            let commit = SystemTime::UNIX_EPOCH + Duration::from_micros(since.unwrap_or(0));
-            self.shared.status.record_latency(commit.elapsed().unwrap_or_default());
+        let mut latencies = None;
+        let moved = ledger.confirm(token.sequence(), now, |transaction| {
+            latencies.get_or_insert_with(|| self.shared.status.latencies()).record(transaction.commit_time);
         });
         if moved {
             self.shared.status.confirmed.set(ledger.position());

@@ -25,7 +25,7 @@ use crate::{
     pipeline::{Position, Record},
     sink::{
         Refused,
-        kafka::{PartitionCounts, partition},
+        kafka::{PartitionCount, PartitionCounts, partition},
     },
 };
 
@@ -53,8 +53,9 @@ pub(super) struct PublisherArguments {
 
 struct Line {
     outlet: Arc<Outlet>,
-    counts: Arc<PartitionCounts>,
-    /// Partitions of the eventsink and the lifecycle topic that records are placed by now.
+    /// Partitions of the eventsink and the lifecycle topic.
+    counts: [PartitionCount; 2],
+    /// Those that records are placed by now.
     current: [i32; 2],
     /// A record was refused: the rest of the session's records are not handed over.
     refused: bool,
@@ -89,6 +90,8 @@ impl Actor for Publisher {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             PublisherMessage::Open { outlet, counts } => {
+                let topics = [&state.namespace.eventsink_topic, &state.namespace.lifecycle_topic];
+                let counts = topics.map(|topic| counts.of(topic));
                 state.line = Some(Line { outlet, counts, current: [0, 0], refused: false });
             }
             PublisherMessage::Close => state.line = None,
@@ -149,7 +152,7 @@ async fn hand_over(
         Topic::Eventsink => (&namespace.eventsink_topic, 0),
         Topic::Lifecycle => (&namespace.lifecycle_topic, 1),
     };
-    let count = line.partitions(shared, topic, place, record.token).await?;
+    let count = line.partitions(shared, place, record.token).await?;
     let partition = partition(namespace.partitioner, record.key, count);
     let cost = shared.cost(number, record.key.len() + record.value.len());
     let texts = namespace.headers.then(|| headers(&record.position));
@@ -170,17 +173,10 @@ async fn hand_over(
 impl Line {
     /// The partitions of a topic. After some were added, records are placed by the new count only when nothing placed by the old
     /// one is unsettled: a key may move to another partition, and its records must stay in order.
-    async fn partitions(
-        &mut self,
-        shared: &SlotShared,
-        topic: &str,
-        place: usize,
-        token: Token,
-    ) -> Result<i32, Refusal> {
-        let latest = self.counts.get(topic).unwrap_or(0);
-        let Some(current) = self.current.get(place) else { return Ok(latest) };
-        if *current != latest {
-            let before = *current;
+    async fn partitions(&mut self, shared: &SlotShared, place: usize, token: Token) -> Result<i32, Refusal> {
+        let latest = self.counts.get(place).map_or(0, PartitionCount::get);
+        let Some(&before) = self.current.get(place) else { return Ok(latest) };
+        if before != latest {
             while before != 0 && self.outlet.in_flight(token) > 0 {
                 self.wait(shared, LOOK).await?;
             }

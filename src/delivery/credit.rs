@@ -98,22 +98,27 @@ impl Account {
     /// Borrows when its own share is used up and `may_borrow`.
     #[must_use]
     pub fn has_room(&self, may_borrow: bool) -> bool {
-        let full = |share: Share| share.used() >= self.limit_of(share);
-        if !full(self.share()) {
-            return true;
+        self.room(0, may_borrow) > 0
+    }
+
+    /// How many bytes may be charged from now on, of which so many are in use by the reader already. If that is no more than
+    /// those, there is no room. Only the reader charges: until it does, the answer stays true.
+    #[must_use]
+    pub fn room(&self, uncharged: usize, may_borrow: bool) -> usize {
+        let free = |share: Share| self.limit_of(share).saturating_sub(share.used());
+        let room = free(self.share());
+        if room > uncharged || !may_borrow || !self.pool.take(PIECE) {
+            return room;
         }
-        if !may_borrow || !self.pool.take(PIECE) {
-            return false;
-        }
-        let borrow = |word| full(Share(word)).then(|| word + Share::ONE_PIECE);
+        let borrow = |word| (free(Share(word)) <= uncharged).then(|| word + Share::ONE_PIECE);
         if self.share.try_update(Ordering::AcqRel, Ordering::Acquire, borrow).is_err() {
             // Something was released meanwhile.
             self.pool.free.fetch_add(PIECE, Ordering::AcqRel);
         }
-        !full(self.share())
+        free(self.share())
     }
 
-    /// Charges a record.
+    /// Charges records.
     pub fn charge(&self, bytes: usize) {
         self.share.fetch_add(bytes as u64, Ordering::AcqRel);
     }
@@ -160,6 +165,19 @@ mod tests {
         assert!(other.has_room(false));
         other.charge(256 * 1024);
         assert!(!other.has_room(true));
+    }
+
+    #[test]
+    fn what_the_reader_holds_and_has_not_charged_yet_counts() {
+        const KIB: usize = 1024;
+        let account = Account::new(Pool::new(1024 * KIB, 2));
+        assert_eq!(account.room(0, true), 256 * KIB, "its reserve, without borrowing");
+        assert_eq!(account.room(256 * KIB, false), 256 * KIB, "no more than what it holds: no room");
+        assert_eq!(account.limit(), 256 * KIB);
+        assert_eq!(account.room(256 * KIB, true), 320 * KIB, "one piece is borrowed");
+        account.charge(300 * KIB);
+        assert_eq!(account.room(20 * KIB - 1, false), 20 * KIB);
+        assert_eq!(account.room(20 * KIB, true), 84 * KIB);
     }
 
     #[test]

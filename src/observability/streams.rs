@@ -78,6 +78,22 @@ pub struct SlotStatus {
     resume: Mutex<Option<Resume>>,
 }
 
+/// Takes the latencies of transactions that are confirmed at one moment: one look at the clock for all of them.
+pub struct Latencies<'a> {
+    histogram: MutexGuard<'a, Option<Histogram<u64>>>,
+    now: i64,
+}
+
+impl Latencies<'_> {
+    /// A transaction that was committed then.
+    pub fn record(&mut self, commit: PgTimestamp) {
+        let latency = self.now.saturating_sub(commit.unix_micros().unwrap_or(0));
+        if let Some(histogram) = self.histogram.as_mut() {
+            histogram.saturating_record(u64::try_from(latency).unwrap_or(0));
+        }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -112,15 +128,14 @@ impl SlotStatus {
         self.oldest_commit.store(micros.unwrap_or(0), Ordering::Release);
     }
 
-    /// A transaction was confirmed this long after its commit.
-    pub fn record_latency(&self, latency: Duration) {
+    /// For transactions that are confirmed now.
+    pub fn latencies(&self) -> Latencies<'_> {
         let mut histogram = lock(&self.latency);
         if histogram.is_none() {
             *histogram = Histogram::new_with_max(600_000_000, 2).ok();
         }
-        if let Some(histogram) = histogram.as_mut() {
-            histogram.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
-        }
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Latencies { histogram, now: i64::try_from(now.as_micros()).unwrap_or(i64::MAX) }
     }
 
     /// Time from commit to confirmation at this quantile (0 to 1), by the clocks of both machines.

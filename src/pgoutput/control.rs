@@ -6,6 +6,7 @@ use crate::change::Transaction;
 /// The flag of a logical message that belongs to its transaction.
 const TRANSACTIONAL: u8 = 1;
 
+#[inline]
 pub(super) fn begin<'a>(cursor: &mut Cursor<'a>) -> Result<Message<'a>, DecodeError> {
     let commit_lsn = cursor.lsn("commit LSN")?;
     let commit_time = cursor.timestamp("commit time")?;
@@ -13,6 +14,7 @@ pub(super) fn begin<'a>(cursor: &mut Cursor<'a>) -> Result<Message<'a>, DecodeEr
     Ok(Message::Begin(Transaction { xid, commit_lsn, commit_time }))
 }
 
+#[inline]
 pub(super) fn commit<'a>(cursor: &mut Cursor<'a>) -> Result<Message<'a>, DecodeError> {
     cursor.flags(0, "flags")?;
     let commit_lsn = cursor.lsn("commit LSN")?;

@@ -74,6 +74,7 @@ pub enum Message<'a> {
 ///
 /// # Errors
 /// If the bytes are no message of protocol version 1, end too early or go on too long.
+#[inline]
 pub fn decode(bytes: &[u8]) -> Result<Message<'_>, DecodeError> {
     let (tag, mut cursor) = Cursor::new(bytes)?;
     let message = match tag {

@@ -9,6 +9,7 @@ use crate::change::{Change, Old, Tuple};
 
 const MARK: &str = "mark of the row";
 
+#[inline]
 pub(super) fn insert<'a>(cursor: &mut Cursor<'a>) -> Result<Message<'a>, DecodeError> {
     let relation = cursor.u32("table OID")?;
     let change = match row(cursor)? {
@@ -47,6 +48,7 @@ enum Row<'a> {
     Old(Old<'a>, DecodeError),
 }
 
+#[inline]
 fn row<'a>(cursor: &mut Cursor<'a>) -> Result<Row<'a>, DecodeError> {
     let at = cursor.error(Reason::Unknown(MARK));
     match cursor.u8(MARK)? {

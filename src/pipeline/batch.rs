@@ -2,9 +2,6 @@
 
 use crate::change::{InvalidRow, Lsn, Token, Transaction};
 
-/// Most room that waits for the next batch, in bytes of each of its parts.
-const KEPT_ROOM: usize = 256 * 1024;
-
 /// Where in the write-ahead log a record comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
@@ -24,6 +21,21 @@ struct Entry {
     transaction: u32,
     value: usize,
     end: usize,
+}
+
+/// How much is in a batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Size {
+    bytes: usize,
+    entries: usize,
+    transactions: usize,
+}
+
+impl Size {
+    /// What it takes in memory.
+    pub(super) const fn memory(self) -> usize {
+        self.bytes + self.entries * size_of::<Entry>() + self.transactions * size_of::<Transaction>()
+    }
 }
 
 /// One record of a batch.
@@ -78,16 +90,16 @@ impl Batch {
         Ok(self.bytes.len() - start)
     }
 
-    /// The batch, leaving an empty one with room for as much again: one batch is mostly like the last, and what grows step by
-    /// step is copied at each.
-    pub(super) fn take(&mut self) -> Self {
-        let room = |length: usize, size: usize| length.min(KEPT_ROOM / size);
-        let next = Self {
-            bytes: Vec::with_capacity(room(self.bytes.len(), 1)),
-            entries: Vec::with_capacity(room(self.entries.len(), size_of::<Entry>())),
-            transactions: Vec::with_capacity(room(self.transactions.len(), size_of::<Transaction>())),
-        };
-        std::mem::replace(self, next)
+    /// How much is in it.
+    pub(super) const fn size(&self) -> Size {
+        Size { bytes: self.bytes.len(), entries: self.entries.len(), transactions: self.transactions.len() }
+    }
+
+    /// Makes room for this much: what grows step by step is copied at each.
+    pub(super) fn reserve(&mut self, size: Size) {
+        self.bytes.reserve(size.bytes);
+        self.entries.reserve(size.entries);
+        self.transactions.reserve(size.transactions);
     }
 
     /// Whether it has no record.

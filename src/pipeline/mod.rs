@@ -4,9 +4,10 @@
 
 mod batch;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-pub use batch::{Batch, Position, Record};
+use self::batch::Size;
+pub use self::batch::{Batch, Position, Record};
 
 use crate::{
     change::{Change, Class, InvalidRow, Lsn, Relation, Token, Transaction, Trouble},
@@ -24,9 +25,14 @@ pub struct Line {
     pub encoder: Box<dyn Encoder>,
 }
 
+/// Bytes that all open batches together may reserve beforehand.
+const ROOM: usize = 1024 * 1024;
+
 struct Lane {
     line: Line,
     batch: Batch,
+    /// The last batch: the next one is mostly like it.
+    last: Size,
     /// The transaction that `ordinal` counts in.
     counted: u64,
     ordinal: u32,
@@ -50,8 +56,11 @@ pub enum Announced {
 pub struct Pipeline {
     lanes: Vec<Lane>,
     tables: HashMap<String, usize>,
-    relations: HashMap<u32, Bound>,
+    /// By OID. Looked into for each row: hashing one would cost more than a few comparisons.
+    relations: BTreeMap<u32, Bound>,
     filled: Vec<usize>,
+    /// What is left of [`ROOM`].
+    room: usize,
     transaction: Option<Transaction>,
     transactions: u64,
 }
@@ -64,12 +73,13 @@ impl Pipeline {
         for (number, line) in lines.iter().enumerate() {
             tables.extend(line.source.tables().into_iter().map(|table| (table, number)));
         }
-        let lane = |line| Lane { line, batch: Batch::default(), counted: 0, ordinal: 0 };
+        let lane = |line| Lane { line, batch: Batch::default(), last: Size::default(), counted: 0, ordinal: 0 };
         Self {
             lanes: lines.into_iter().map(lane).collect(),
             tables,
-            relations: HashMap::new(),
+            relations: BTreeMap::new(),
             filled: Vec::new(),
+            room: ROOM,
             transaction: None,
             transactions: 0,
         }
@@ -137,6 +147,10 @@ impl Pipeline {
         let token = Token::new(sequence, lane_number as u16, notification.topic());
         let encoder = &mut lane.line.encoder;
         let empty = lane.batch.is_empty();
+        if empty && let Some(room) = self.room.checked_sub(lane.last.memory()) {
+            self.room = room;
+            lane.batch.reserve(lane.last);
+        }
         let appended = lane.batch.append(token, position, |out| encoder.encode(&transaction, &notification, out));
         match appended {
             Ok(bytes) => {
@@ -170,7 +184,12 @@ impl Pipeline {
     /// Takes the batches that have records, with their namespaces' numbers.
     pub fn take(&mut self) -> impl Iterator<Item = (usize, Batch)> + use<'_> {
         let lanes = &mut self.lanes;
-        self.filled.drain(..).filter_map(|number| Some((number, lanes.get_mut(number)?.batch.take())))
+        self.room = ROOM;
+        self.filled.drain(..).filter_map(|number| {
+            let lane = lanes.get_mut(number)?;
+            lane.last = lane.batch.size();
+            Some((number, std::mem::take(&mut lane.batch)))
+        })
     }
 }
 

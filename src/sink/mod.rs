@@ -24,14 +24,6 @@ pub struct Record<'a> {
     pub token: u64,
 }
 
-impl Record<'_> {
-    /// Bytes of key and value, as its [`Delivery`] tells them.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.key.map_or(0, <[u8]>::len) + self.value.len()
-    }
-}
-
 /// What became of one record that was handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
@@ -75,15 +67,6 @@ pub enum Refused {
     Full,
     /// The sink has failed, now or before: nothing can be handed over any more.
     Failed(Trouble),
-}
-
-/// What a closed sink had not settled; no [`Settlement`] call will come for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Unsettled {
-    /// Records.
-    pub records: usize,
-    /// Bytes of their keys and values.
-    pub bytes: usize,
 }
 
 /// Takes records. Never blocks.

@@ -18,32 +18,14 @@ pub(super) struct Decoding {
     intake: Option<Intake>,
     /// When the newest transaction was committed.
     commit_time: Option<PgTimestamp>,
-    charged: Charged,
-}
-
-/// Credits of records that are in no parcel yet; given back if the session ends before.
-struct Charged {
-    shared: Arc<SlotShared>,
-    bytes: usize,
-}
-
-impl Drop for Charged {
-    fn drop(&mut self) {
-        if self.bytes > 0 {
-            self.shared.account.release(self.bytes);
-        }
-    }
+    /// What the records take that are in no parcel yet. Charged at the hand-over: each access to the account is one that the
+    /// thread of the confirmations may have to wait for.
+    uncharged: usize,
 }
 
 impl Decoding {
     pub(super) fn new(shared: &Arc<SlotShared>, pipeline: Pipeline) -> Self {
-        Self {
-            shared: Arc::clone(shared),
-            pipeline,
-            intake: None,
-            commit_time: None,
-            charged: Charged { shared: Arc::clone(shared), bytes: 0 },
-        }
+        Self { shared: Arc::clone(shared), pipeline, intake: None, commit_time: None, uncharged: 0 }
     }
 
     /// The stream begins at the slot's confirmed position.
@@ -74,6 +56,11 @@ impl Decoding {
         self.commit_time
     }
 
+    /// Bytes of credit that what waits for the next hand-over will take.
+    pub(super) const fn uncharged(&self) -> usize {
+        self.uncharged
+    }
+
     /// A keepalive: everything before it has been sent.
     pub(super) fn keepalive(&mut self, wal_end: Lsn) -> Result<(), Trouble> {
         match &mut self.intake {
@@ -100,9 +87,7 @@ impl Decoding {
                     else {
                         return Ok(None);
                     };
-                    let cost = self.shared.cost(namespace, bytes);
-                    self.shared.account.charge(cost);
-                    self.charged.bytes += cost;
+                    self.uncharged += self.shared.cost(namespace, bytes);
                     intake.message()
                 }
                 Ok(Judgement::Unexpected) if self.pipeline.is_message(relation, &change) => intake.message(),
@@ -143,13 +128,19 @@ impl Decoding {
                 self.shared.status.confirmed.set(ledger.position());
             }
         }
-        let (shared, charged) = (&self.shared, &mut self.charged);
-        let parcels = self.pipeline.take().map(|(namespace, batch)| {
-            let held = cost(shared, namespace, &batch);
-            charged.bytes -= held;
-            (namespace, Parcel::new(batch, Arc::clone(shared), held))
-        });
-        parcels.collect()
+        let shared = &self.shared;
+        shared.account.charge(self.uncharged);
+        let parcels: Vec<_> = self
+            .pipeline
+            .take()
+            .map(|(namespace, batch)| {
+                let held = cost(shared, namespace, &batch);
+                self.uncharged -= held;
+                (namespace, Parcel::new(batch, Arc::clone(shared), held))
+            })
+            .collect();
+        debug_assert_eq!(self.uncharged, 0, "every record is in a parcel");
+        parcels
     }
 
     fn log_ignored(&self, what: &str) {

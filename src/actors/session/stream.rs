@@ -30,6 +30,9 @@ const NO_MORE_BORROWING: Duration = Duration::from_secs(1);
 /// How long the end of the stream may take once everything is acknowledged.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// Bytes of credit that are handed over at once, though more is in the buffer: a batch that grows further is copied as it grows.
+const BURST: usize = 512 * 1024;
+
 /// Why decoding paused.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pass {
@@ -107,12 +110,17 @@ impl Streaming {
     fn decode(&mut self, turn: &mut Turn) -> Result<Pass, Stop> {
         let waiting = self.shared.ledger().waiting(self.shared.now());
         let may_borrow = waiting.is_none_or(|waiting| waiting.oldest < NO_MORE_BORROWING);
+        let mut room = 0;
         loop {
             if !turn.mode.wants(self.decoding.is_inside()) {
                 return Ok(Pass::Done);
             }
-            if !self.shared.account.has_room(may_borrow) {
-                return Ok(Pass::NoCredit);
+            let uncharged = self.decoding.uncharged();
+            if uncharged >= room {
+                room = self.shared.account.room(uncharged, may_borrow);
+                if uncharged >= room {
+                    return Ok(Pass::NoCredit);
+                }
             }
             let Some(frame) = self.stream.next().map_err(Stop::Connection)? else { return Ok(Pass::Empty) };
             match frame {
@@ -130,6 +138,10 @@ impl Streaming {
                         }
                         turn.age =
                             self.decoding.commit_time().map_or(Duration::ZERO, |commit| server_time.since(commit));
+                        if self.decoding.uncharged() >= BURST {
+                            self.hand_over(turn);
+                            room = 0;
+                        }
                     }
                     Ok(CopyData::PrimaryKeepalive { wal_end, reply_requested, .. }) => {
                         // The first keepalive says where the slot really stands.

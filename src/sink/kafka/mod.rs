@@ -19,4 +19,4 @@ pub use offsets::OffsetWatch;
 pub use options::PropertyError;
 pub use partitioner::partition;
 pub use producer::Producer;
-pub use topics::{PartitionCounts, TopicState};
+pub use topics::{PartitionCount, PartitionCounts, TopicState};

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     change::{Class, Trouble},
     config::KafkaClient,
-    sink::{Delivery, Outcome, Record, Refused, Settlement, Sink, Unsettled},
+    sink::{Delivery, Outcome, Record, Refused, Settlement, Sink},
 };
 
 /// After a purge the reports of most records come at once; of some they never do.
@@ -66,7 +66,6 @@ impl Producer {
             cause: OnceLock::new(),
             fatal: OnceLock::new(),
             records: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
         };
         let config = client_config(client, memory).map_err(|error| configuration(&error))?;
         let inner =
@@ -80,11 +79,11 @@ impl Producer {
         self.connection().trouble()
     }
 
-    /// Gives up what is in flight and ends the producer, without an alarm. Returns what was not settled: no call will
-    /// come for it.
+    /// Gives up what is in flight and ends the producer, without an alarm. Returns how many records were not settled: no call
+    /// will come for them.
     ///
     /// Blocks, mostly for 0.1 s and at most for about 1 s.
-    pub fn purge_and_close(self) -> Unsettled {
+    pub fn purge_and_close(self) -> usize {
         let context = Arc::clone(self.inner.context());
         context.connection.close();
         if context.records.load(Ordering::SeqCst) > 0 {
@@ -95,7 +94,7 @@ impl Producer {
             }
         }
         drop(self);
-        Unsettled { records: context.records.load(Ordering::SeqCst), bytes: context.bytes.load(Ordering::SeqCst) }
+        context.records.load(Ordering::SeqCst)
     }
 
     /// Gives up what has not left for the broker. What is on its way is left to be settled. Does not wait for librdkafka's threads:
@@ -159,10 +158,9 @@ impl Sink for Producer {
             base.headers = Some(record.headers.iter().fold(headers, with));
         }
         // Before the hand-over: its report may come before `send` returns.
-        let bytes = record.bytes();
-        context.handed_over(bytes);
+        context.records.fetch_add(1, Ordering::SeqCst);
         let Err((error, _)) = self.inner.send(base) else { return Ok(()) };
-        context.settled(bytes);
+        context.records.fetch_sub(1, Ordering::SeqCst);
         match error.rdkafka_error_code() {
             Some(Code::QueueFull) => Err(Refused::Full),
             // librdkafka has failed already; the report of the record at fault is on its way and knows why.
@@ -226,21 +224,9 @@ pub(super) struct Context {
     fatal: OnceLock<String>,
     /// Records handed over and not settled.
     records: AtomicUsize,
-    /// Bytes of their keys and values.
-    bytes: AtomicUsize,
 }
 
 impl Context {
-    fn handed_over(&self, bytes: usize) {
-        self.records.fetch_add(1, Ordering::SeqCst);
-        self.bytes.fetch_add(bytes, Ordering::SeqCst);
-    }
-
-    fn settled(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Ordering::SeqCst);
-        self.records.fetch_sub(1, Ordering::SeqCst);
-    }
-
     /// Why it is broken, as far as it is known yet.
     fn cause(&self) -> Trouble {
         self.cause
@@ -291,7 +277,7 @@ impl Context {
         };
         let bytes = message.key_len() + message.payload_len();
         self.settlement.settled(Delivery { token: token as u64, bytes, outcome });
-        self.settled(bytes);
+        self.records.fetch_sub(1, Ordering::SeqCst);
     }
 
     fn confirm(&self, topic: &str, partition: i32, offset: i64) -> Outcome {

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI32, Ordering},
     },
     time::{Duration, Instant},
@@ -150,6 +150,18 @@ pub struct Grown {
     pub to: i32,
 }
 
+/// The number of partitions in use of one topic; a copy follows what the others see.
+#[derive(Clone, Debug, Default)]
+pub struct PartitionCount(Arc<AtomicI32>);
+
+impl PartitionCount {
+    /// Partitions in use; 0 if nothing is known of the topic.
+    #[must_use]
+    pub fn get(&self) -> i32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// The number of partitions in use of each topic.
 ///
 /// It does not grow by itself: first what is in flight is to be confirmed, so that no key's messages overtake each
@@ -157,7 +169,7 @@ pub struct Grown {
 #[derive(Debug)]
 pub struct PartitionCounts {
     client: KafkaClient,
-    counts: HashMap<String, AtomicI32>,
+    counts: HashMap<String, PartitionCount>,
     /// Topics that seemed smaller at the last look.
     smaller: Mutex<HashSet<String>>,
 }
@@ -165,14 +177,24 @@ pub struct PartitionCounts {
 impl PartitionCounts {
     /// Begins with these topics.
     pub fn new(client: &KafkaClient, topics: &HashMap<String, TopicState>) -> Self {
-        let counts = topics.iter().map(|(topic, state)| (topic.clone(), AtomicI32::new(state.partitions))).collect();
+        let counts = topics.iter().map(|(topic, state)| {
+            let count = PartitionCount(Arc::new(AtomicI32::new(state.partitions)));
+            (topic.clone(), count)
+        });
+        let counts = counts.collect();
         Self { client: client.clone(), counts, smaller: Mutex::default() }
     }
 
     /// Partitions in use.
     #[must_use]
     pub fn get(&self, topic: &str) -> Option<i32> {
-        self.counts.get(topic).map(|count| count.load(Ordering::Relaxed))
+        self.counts.get(topic).map(PartitionCount::get)
+    }
+
+    /// The count of one topic, to be kept by who asks for it often.
+    #[must_use]
+    pub fn of(&self, topic: &str) -> PartitionCount {
+        self.counts.get(topic).cloned().unwrap_or_default()
     }
 
     /// Compares with what the brokers say now, and returns what has grown; to be used after [`Self::apply`].
@@ -199,7 +221,7 @@ impl PartitionCounts {
     /// Uses the new partitions from the next message on.
     pub fn apply(&self, grown: &Grown) {
         if let Some(count) = self.counts.get(&grown.topic) {
-            count.store(grown.to, Ordering::Relaxed);
+            count.0.store(grown.to, Ordering::Relaxed);
             tracing::info!(
                 client = self.client.name,
                 topic = grown.topic,
