@@ -22,13 +22,17 @@ use crate::{
 pub(crate) const PARTITIONS: i32 = 8;
 
 /// PostgreSQL keeps out of the way: no fsync (as all temporary servers), no checkpoint and no autovacuum meanwhile.
-const SETTINGS: [(&str, &str); 6] = [
+const SETTINGS: [(&str, &str); 9] = [
     ("shared_buffers", "256MB"),
     ("wal_buffers", "16MB"),
     ("max_wal_size", "64GB"),
     ("checkpoint_timeout", "1h"),
     ("autovacuum", "off"),
     ("jit", "off"),
+    // For many streams.
+    ("max_connections", "500"),
+    ("max_wal_senders", "220"),
+    ("max_replication_slots", "450"),
 ];
 
 /// The servers, and what runs need to know of them.

@@ -83,14 +83,14 @@ pub(crate) fn service(bed: &mut Bed, program: &Path, slot: &str, rows: u64) -> R
     copy_slot(&mut bed.sql, slot);
     let namespace = Namespace::new(&bed.namespace.name);
     namespace.create_topics(&bed.kafka, PARTITIONS);
-    let topic = Topic::new(bed, &namespace.eventsink);
+    let topics = Topics::new(bed, &[&namespace.eventsink, &namespace.lifecycle]);
     let configuration = bed.configuration(slot, &namespace);
     let meter = Meter::begin(bed);
     let mut service = Service::start_program(program, &configuration, &[]);
     let (walsender, begun) =
         active(bed, slot, || service.exit_code(Duration::ZERO).is_some()).expect("the service runs");
-    while topic.records() < rows {
-        assert!(begun.elapsed() < PATIENCE, "{} rows of {rows} within {PATIENCE:?}", topic.records());
+    while topics.records() < rows {
+        assert!(begun.elapsed() < PATIENCE, "{} rows of {rows} within {PATIENCE:?}", topics.records());
         sleep(LOOK);
     }
     let seconds = begun.elapsed().as_secs_f64();
@@ -98,7 +98,7 @@ pub(crate) fn service(bed: &mut Bed, program: &Path, slot: &str, rows: u64) -> R
     let cpu = machine::of_process(pid);
     let run = meter.end(seconds, cpu, machine::of_process(walsender), machine::memory(pid, "VmHWM:"));
     service.stop();
-    assert_eq!(topic.records(), rows, "each row is in the topic once");
+    assert_eq!(topics.records(), rows, "each message is there once");
     for topic in [&namespace.eventsink, &namespace.lifecycle] {
         bed.kafka.delete_topic(topic);
     }
@@ -155,20 +155,23 @@ fn walsender_gone(bed: &mut Bed, slot: &str) -> Result<(), String> {
     walsender(&mut bed.sql, slot).map_or(Ok(()), |pid| Err(format!("held by {pid}")))
 }
 
-/// A topic, seen from outside.
-struct Topic<'a> {
+/// Topics, seen from outside.
+pub(crate) struct Topics {
     consumer: BaseConsumer,
-    name: &'a str,
+    partitions: Vec<(String, i32)>,
 }
 
-impl<'a> Topic<'a> {
-    fn new(bed: &Bed, name: &'a str) -> Self {
-        Self { consumer: ClientConfig::new().set("bootstrap.servers", bed.kafka.bootstrap()).create().unwrap(), name }
+impl Topics {
+    pub(crate) fn new(bed: &Bed, names: &[&str]) -> Self {
+        let consumer = ClientConfig::new().set("bootstrap.servers", bed.kafka.bootstrap()).create().unwrap();
+        let of = |name: &&str| (0..PARTITIONS).map(|partition| ((*name).to_owned(), partition)).collect::<Vec<_>>();
+        Self { consumer, partitions: names.iter().flat_map(of).collect() }
     }
 
-    /// The records that are in it.
-    fn records(&self) -> u64 {
-        let of = |partition| self.consumer.fetch_watermarks(self.name, partition, PATIENCE).unwrap().1;
-        (0..PARTITIONS).map(of).sum::<i64>().cast_unsigned()
+    /// The records that are in them.
+    pub(crate) fn records(&self) -> u64 {
+        let of =
+            |(name, partition): &(String, i32)| self.consumer.fetch_watermarks(name, *partition, PATIENCE).unwrap().1;
+        self.partitions.iter().map(of).sum::<i64>().cast_unsigned()
     }
 }

@@ -18,12 +18,34 @@ use crate::{
     machine::{self, Cpu},
     scene::{self, Namespace},
     service::{PATIENCE, Service},
-    workload::{Size, payload},
+    workload::payload,
 };
 
-const RATE: u64 = 1_000;
+/// How long a steady rate is kept, with the first second, which does not count.
+const SECONDS: u64 = 11;
+/// Rows that are needed for a percentile.
+const FEWEST: u64 = 60;
+/// Transactions a second that one connection can commit.
+const TRANSACTIONS: u64 = 1_000;
+const PAYLOAD: u64 = 200;
+
+/// Rows a second, each in a transaction of its own up to 1,000 a second; above, so many in each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate(pub(crate) u64);
+
+impl Rate {
+    fn rows_per_transaction(self) -> u64 {
+        self.0.div_ceil(TRANSACTIONS)
+    }
+
+    /// Rows that are written, of which those of the first second do not count.
+    fn rows(self) -> u64 {
+        (self.0 * SECONDS).max(FEWEST)
+    }
+}
 
 /// What was seen.
+#[derive(Debug)]
 pub(crate) struct Latency {
     /// Milliseconds from before the INSERT was sent until a consumer had the message.
     pub(crate) p50: f64,
@@ -35,8 +57,8 @@ pub(crate) struct Latency {
     pub(crate) memory: u64,
 }
 
-/// Inserts rows one by one, each in its transaction, and waits for each in its topic.
-pub(crate) fn run(bed: &mut Bed, program: &Path, slot: &str, size: Size) -> Latency {
+/// Inserts rows at a rate and waits for each in its topic.
+pub(crate) fn run(bed: &mut Bed, program: &Path, slot: &str, rate: Rate) -> Latency {
     let namespace = Namespace::new(&bed.namespace.name);
     namespace.create_topics(&bed.kafka, PARTITIONS);
     let mut service = Service::start_program(program, &bed.configuration(slot, &namespace), &[]);
@@ -44,18 +66,18 @@ pub(crate) fn run(bed: &mut Bed, program: &Path, slot: &str, size: Size) -> Late
     let (pid, broker_pid) = (service.pid().as_raw(), bed.kafka.pid().as_raw());
     let (cpu, broker) = (machine::of_process(pid), machine::of_process(broker_pid));
     let consumer = consumer(bed, &namespace.eventsink);
-    let rows = size.rows;
+    let rows = rate.rows();
     let prefix = format!("{slot}-");
     let reader = thread::spawn(move || read(&consumer, &prefix, rows));
     let begun = Instant::now();
-    let sent = write(bed, slot, size);
+    let sent = write(bed, slot, rate);
     let seen = reader.join().unwrap();
     let seconds = begun.elapsed().as_secs_f64();
     let mut histogram = Histogram::<u64>::new(3).unwrap();
     // In the first second consumer and producer meet the broker: that is not the rate at rest.
-    let first = usize::try_from(RATE.min(rows / 5)).unwrap();
-    for (row, at) in sent.into_iter().skip(first) {
-        let arrived = seen.get(&row).unwrap_or_else(|| panic!("{row} is missing"));
+    for row in rate.0..rows {
+        let arrived = seen.get(&row).unwrap_or_else(|| panic!("row {row} is missing"));
+        let at = sent[usize::try_from(row / rate.rows_per_transaction()).unwrap()];
         histogram.record(u64::try_from(arrived.duration_since(at).as_micros()).unwrap()).unwrap();
     }
     let milliseconds = |micros: u64| micros as f64 / 1e3;
@@ -72,28 +94,29 @@ pub(crate) fn run(bed: &mut Bed, program: &Path, slot: &str, size: Size) -> Late
     latency
 }
 
-/// The rows' process ids, and when each was sent.
-fn write(bed: &Bed, slot: &str, size: Size) -> Vec<(String, Instant)> {
+/// When each transaction was sent.
+fn write(bed: &Bed, slot: &str, rate: Rate) -> Vec<Instant> {
     let mut sql = scene::connect(&bed.postgres, "postgres");
     sql.batch_execute("SET session_replication_role = replica").unwrap();
-    let filler = format!("'\\x{}'::bytea", "2e".repeat(usize::try_from(size.payload).unwrap()));
+    let filler = format!("'\\x{}'::bytea", "2e".repeat(usize::try_from(PAYLOAD).unwrap()));
     let insert = format!(
         "INSERT INTO \"{}_events\" (process_id, task_id, event_id, metadata, payload)
-         SELECT $1, 1, 1, '{{\"format_version\": 1}}', {} FROM (SELECT $2::bigint AS i) AS row",
+         SELECT $1 || i, 1, 1, '{{\"format_version\": 1}}', {} FROM generate_series($2::bigint, $3::bigint) AS i",
         bed.namespace.name,
-        payload(size.payload).replace("filler", &filler)
+        payload(PAYLOAD).replace("filler", &filler)
     );
     let insert = sql.prepare(&insert).unwrap();
-    let begun = Instant::now();
-    let each = |row: u64| {
-        let due = begun + Duration::from_secs(1) * u32::try_from(row).unwrap() / u32::try_from(RATE).unwrap();
+    let (begun, prefix, together) = (Instant::now(), format!("{slot}-"), rate.rows_per_transaction());
+    let each = |transaction: u64| {
+        let first = transaction * together;
+        let due = begun + Duration::from_secs(1) * u32::try_from(first).unwrap() / u32::try_from(rate.0).unwrap();
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        let id = format!("{slot}-{row}");
         let at = Instant::now();
-        sql.execute(&insert, &[&id, &row.cast_signed()]).unwrap();
-        (id, at)
+        let last = (first + together).min(rate.rows()) - 1;
+        sql.execute(&insert, &[&prefix, &first.cast_signed(), &last.cast_signed()]).unwrap();
+        at
     };
-    (0..size.rows).map(each).collect()
+    (0..rate.rows().div_ceil(together)).map(each).collect()
 }
 
 fn consumer(bed: &Bed, topic: &str) -> BaseConsumer {
@@ -112,14 +135,13 @@ fn consumer(bed: &Bed, topic: &str) -> BaseConsumer {
 }
 
 /// When each row's message arrived, by the process id in its key. Those of earlier rounds come first: every slot is a copy of the same.
-fn read(consumer: &BaseConsumer, prefix: &str, rows: u64) -> HashMap<String, Instant> {
+fn read(consumer: &BaseConsumer, prefix: &str, rows: u64) -> HashMap<u64, Instant> {
     let mut seen = HashMap::new();
     while (seen.len() as u64) < rows {
         let message = consumer.poll(PATIENCE).expect("a message within a minute").unwrap();
         let key = String::from_utf8_lossy(message.key().unwrap()).into_owned();
-        let id = key.rsplit(' ').next().unwrap();
-        if id.starts_with(prefix) {
-            seen.insert(id.to_owned(), Instant::now());
+        if let Some(row) = key.rsplit(' ').next().and_then(|id| id.strip_prefix(prefix)) {
+            seen.insert(row.parse().unwrap(), Instant::now());
         }
     }
     seen

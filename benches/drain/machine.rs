@@ -52,3 +52,31 @@ pub(crate) fn memory(pid: i32, line: &str) -> u64 {
     let found = status.lines().find_map(|text| text.strip_prefix(line));
     found.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
+
+/// Context switches of all threads of a process so far.
+pub(crate) fn switches(pid: i32) -> u64 {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
+    let of = |status: String| -> u64 {
+        let lines = status.lines().filter(|line| line.contains("ctxt_switches:"));
+        lines.filter_map(|line| line.rsplit('\t').next()?.parse::<u64>().ok()).sum()
+    };
+    threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok()).map(of).sum()
+}
+
+/// Number of entries of a directory of `/proc/<pid>`.
+pub(crate) fn entries(pid: i32, directory: &str) -> u64 {
+    fs::read_dir(format!("/proc/{pid}/{directory}")).map_or(0, |entries| entries.count() as u64)
+}
+
+/// CPU time of the threads that a process has now, to the nanosecond. The other count looks at who runs when the clock ticks, which
+/// is wrong for what is woken by the clock and runs for microseconds.
+pub(crate) fn of_threads(pid: i32) -> Cpu {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Cpu::default() };
+    let of = |text: String| text.split_whitespace().next().and_then(|nanos| nanos.parse::<f64>().ok()).unwrap_or(0.0);
+    Cpu(threads
+        .flatten()
+        .filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok())
+        .map(of)
+        .sum::<f64>()
+        / 1e9)
+}

@@ -16,7 +16,9 @@ mod bed;
 mod drain;
 mod latency;
 mod machine;
+mod memory;
 mod report;
+mod streams;
 mod workload;
 
 #[path = "../../tests/support/kafka.rs"]
@@ -30,7 +32,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use self::{bed::Bed, report::Lines, workload::Workload};
+use self::{bed::Bed, latency::Rate, report::Lines, workload::Workload};
 
 /// Drains a backlog through the service and through pg_recvlogical, by turns.
 #[derive(Debug, Parser)]
@@ -45,6 +47,12 @@ struct Arguments {
     /// How often each program drains each backlog, after one round that does not count.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Rows a second of the workload `latency`; may be given more than once.
+    #[arg(long, default_values_t = [2, 100, 1_000, 10_000])]
+    rate: Vec<u64>,
+    /// Billions of bytes in the one transaction of the workload `memory`.
+    #[arg(long, default_value_t = 2)]
+    gigabytes: u64,
     /// Messages through the broker before the first round.
     #[arg(long, default_value_t = 3_000_000)]
     warm_up: u64,
@@ -89,12 +97,13 @@ fn smoke() {
     let directory = tempfile::tempdir().unwrap();
     let output = directory.path().join("runs.jsonl");
     let tiny = ["drain", "--rows", "300", "--rounds", "1", "--warm-up", "1000", "--output", output.to_str().unwrap()];
-    measure(Arguments::parse_from(tiny.into_iter().chain(["--workload", "ten", "--workload", "latency"])));
+    let workloads = ["--workload", "ten", "--workload", "mix", "--workload", "latency", "--rate", "100"];
+    measure(Arguments::parse_from(tiny.into_iter().chain(workloads)));
     let lines = std::fs::read_to_string(&output).unwrap();
     let runs: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let mut programs: Vec<_> = runs.iter().map(|run| run["program"].as_str().unwrap()).collect();
     programs.sort_unstable();
-    assert_eq!(programs, ["pg_recvlogical", "service", "service"], "{lines}");
+    assert_eq!(programs, ["pg_recvlogical", "pg_recvlogical", "service", "service", "service"], "{lines}");
     println!("\ntest result: ok. 1 passed; 0 failed; the benchmark works");
 }
 
@@ -110,17 +119,18 @@ fn measure(mut arguments: Arguments) {
         let mut bed = Bed::start(&arguments.set, arguments.property.clone());
         bed.warm_up(if number == 0 { arguments.warm_up } else { arguments.warm_up.min(1_000_000) });
         workload::prepare(&mut bed.sql, &bed.namespace);
-        if *workload == Workload::Latency {
-            latency_of(&mut bed, &arguments, &mut lines);
-        } else {
-            drain_of(&mut bed, *workload, &arguments, &mut lines);
+        match workload {
+            Workload::Latency => latency_of(&mut bed, &arguments, &mut lines),
+            Workload::Memory => memory_of(&mut bed, &arguments, &mut lines),
+            Workload::Streams => streams_of(&mut bed, &arguments, &mut lines),
+            _ => drain_of(&mut bed, *workload, &arguments, &mut lines),
         }
     }
 }
 
 fn drain_of(bed: &mut Bed, workload: Workload, arguments: &Arguments, lines: &mut Lines) {
     let size = workload.size(arguments.rows);
-    bed.end = workload::load(&mut bed.sql, &bed.namespace, size);
+    bed.end = workload::load(&mut bed.sql, &bed.namespace, workload, size);
     let mut programs = vec![("pg_recvlogical".to_owned(), Vec::new())];
     programs.extend(arguments.service.iter().map(|(name, _)| (name.clone(), Vec::new())));
     for round in 0..=arguments.rounds {
@@ -143,17 +153,49 @@ fn drain_of(bed: &mut Bed, workload: Workload, arguments: &Arguments, lines: &mu
     report::drains(workload.name(), size, &programs);
 }
 
+fn memory_of(bed: &mut Bed, arguments: &Arguments, lines: &mut Lines) {
+    let mut all = Vec::new();
+    for situation in memory::situations(arguments.gigabytes) {
+        for (name, program) in &arguments.service {
+            let seen = memory::run(bed, program, &situation);
+            eprintln!("{}: {name}: peak {} MiB", situation.name, seen.peak >> 20);
+            lines.memory(name, situation.name, &seen);
+            all.push((name.clone(), situation.name, seen));
+        }
+    }
+    report::memories(&all);
+}
+
+fn streams_of(bed: &mut Bed, arguments: &Arguments, lines: &mut Lines) {
+    let mut all = Vec::new();
+    for shape in streams::SHAPES {
+        for (name, program) in &arguments.service {
+            let seen = streams::run(bed, program, shape);
+            eprintln!("{shape:?}: {name}: {seen:?}");
+            lines.streams(name, shape, &seen);
+            all.push((name.clone(), shape, seen));
+        }
+    }
+    report::streams(&all);
+}
+
 fn latency_of(bed: &mut Bed, arguments: &Arguments, lines: &mut Lines) {
-    let size = Workload::Latency.size(arguments.rows);
-    let mut programs: Vec<_> = arguments.service.iter().map(|(name, _)| (name.clone(), Vec::new())).collect();
+    let of = |rate: &u64| {
+        arguments.service.iter().map(|(name, _)| (name.clone(), Rate(*rate), Vec::new())).collect::<Vec<_>>()
+    };
+    let mut all: Vec<_> = arguments.rate.iter().flat_map(of).collect();
     for round in 1..=arguments.rounds {
-        for ((name, runs), (_, program)) in programs.iter_mut().zip(&arguments.service) {
-            let slot = format!("latency_{round}_{}", scene::unique("slot"));
-            workload::copy_slot(&mut bed.sql, &slot);
-            let seen = latency::run(bed, program, &slot, size);
-            lines.latency(round, name, size, &seen);
+        for (place, (name, rate, runs)) in all.iter_mut().enumerate() {
+            let program = &arguments.service[place % arguments.service.len()].1;
+            // A slot of its own that begins here.
+            let slot = scene::unique("latency");
+            workload::create_slot(&mut bed.sql, &slot);
+            let seen = latency::run(bed, program, &slot, *rate);
+            bed.drop_slot(&slot);
+            eprintln!("latency round {round}: {name} at {}: {seen:?}", rate.0);
+            lines.latency(round, name, *rate, &seen);
             runs.push(seen);
         }
     }
-    report::latencies(size, &programs);
+    report::latencies(&all);
 }

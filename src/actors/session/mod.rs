@@ -9,7 +9,10 @@ mod watch;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ractor::ActorRef;
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::timeout,
+};
 
 use self::{decoding::Decoding, stream::Streaming, watch::Watch};
 use super::{outlet::Outlet, publisher::PublisherMessage, shared::SlotShared, slot::SlotMessage};
@@ -26,6 +29,11 @@ use crate::{
 
 /// Bound on asking Kafka for a topic's partitions.
 const METADATA: Duration = Duration::from_secs(10);
+
+/// Sessions that begin at the same time: each asks PostgreSQL a dozen questions on two connections, and opens a producer.
+static STARTS: Semaphore = Semaphore::const_new(16);
+/// How long a session that begins keeps others waiting: what takes longer is waiting itself, for a server or a transaction.
+const TURN: Duration = Duration::from_secs(1);
 
 /// What a session can be told.
 pub(super) enum Command {
@@ -47,10 +55,21 @@ pub(super) struct Session {
 impl Session {
     /// Runs to its end, whatever it is.
     pub(super) async fn run(self) -> Ended {
-        match Box::pin(self.open()).await {
+        match Box::pin(self.take_turn()).await {
             Ok(streaming) => Box::pin(streaming.run()).await,
             Err(trouble) => Ended::Failed(trouble),
         }
+    }
+
+    /// Opens when its turn has come.
+    async fn take_turn(self) -> Result<Streaming, Trouble> {
+        let turn = STARTS.acquire().await;
+        let mut open = Box::pin(self.open());
+        if let Ok(opened) = timeout(TURN, &mut open).await {
+            return opened;
+        }
+        drop(turn);
+        open.await
     }
 
     /// Publications and slot first, so that PostgreSQL keeps what happens from now on; then the topics; then the stream.

@@ -7,6 +7,7 @@ mod http;
 mod joining;
 mod kafka_refusals;
 mod logins;
+mod many;
 mod poison;
 mod publications;
 mod records;
