@@ -12,6 +12,7 @@ use crate::{
     actors::{self, Exit},
     cli::{RunArgs, exit},
     config::{self, Config, KafkaClient, PropertyError},
+    heap,
     observability::{self, Streams, logging},
     sink::kafka::options,
 };
@@ -34,6 +35,7 @@ pub fn check_properties(client: &KafkaClient) -> Result<(), PropertyError> {
 /// `cdc-notifier run`: returns the exit code. Errors go to stderr, one line and its remedy.
 #[must_use]
 pub fn run(arguments: &RunArgs) -> u8 {
+    let heap = heap::one();
     let environment = |name: &str| std::env::var(name).ok();
     let config = match config::load(&arguments.config, &environment, &arguments.overrides, &check_properties) {
         Ok(config) => config,
@@ -43,6 +45,9 @@ pub fn run(arguments: &RunArgs) -> u8 {
         let file = || format!("{}: log.level", arguments.config.display());
         let place = config.log.level_from.map_or_else(file, str::to_owned);
         return refuse(&format!("{place}: {error}"), error.remedy());
+    }
+    if let Err(error) = heap {
+        tracing::warn!(%error, remedy = "set MALLOC_ARENA_MAX=1", "the process has several heaps and may take twice the memory");
     }
     match runtime() {
         Ok(runtime) => {

@@ -10,6 +10,7 @@ pub mod config;
 pub mod delivery;
 pub mod demo;
 pub mod encoding;
+pub mod heap;
 pub mod observability;
 pub mod pgoutput;
 pub mod pipeline;

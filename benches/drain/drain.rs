@@ -87,8 +87,7 @@ pub(crate) fn service(bed: &mut Bed, program: &Path, slot: &str, rows: u64) -> R
     let configuration = bed.configuration(slot, &namespace);
     let meter = Meter::begin(bed);
     let mut service = Service::start_program(program, &configuration, &[]);
-    let (walsender, begun) =
-        active(bed, slot, || service.exit_code(Duration::ZERO).is_some()).expect("the service runs");
+    let (walsender, begun) = active(bed, slot, || service.has_ended()).expect("the service runs");
     while topics.records() < rows {
         assert!(begun.elapsed() < PATIENCE, "{} rows of {rows} within {PATIENCE:?}", topics.records());
         sleep(LOOK);
@@ -170,8 +169,14 @@ impl Topics {
 
     /// The records that are in them.
     pub(crate) fn records(&self) -> u64 {
-        let of =
-            |(name, partition): &(String, i32)| self.consumer.fetch_watermarks(name, *partition, PATIENCE).unwrap().1;
-        self.partitions.iter().map(of).sum::<i64>().cast_unsigned()
+        self.try_records().unwrap()
+    }
+
+    /// The same, of a broker that may not answer.
+    pub(crate) fn try_records(&self) -> Result<u64, String> {
+        let of = |(name, partition): &(String, i32)| self.consumer.fetch_watermarks(name, *partition, PATIENCE);
+        let ends: Result<Vec<_>, _> = self.partitions.iter().map(of).collect();
+        let records: i64 = ends.map_err(|error| error.to_string())?.into_iter().map(|(_, end)| end).sum();
+        Ok(records.cast_unsigned())
     }
 }

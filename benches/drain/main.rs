@@ -50,6 +50,9 @@ struct Arguments {
     /// Rows a second of the workload `latency`; may be given more than once.
     #[arg(long, default_values_t = [2, 100, 1_000, 10_000])]
     rate: Vec<u64>,
+    /// A situation of the workload `memory`, instead of all; may be given more than once.
+    #[arg(long)]
+    situation: Vec<String>,
     /// Billions of bytes in the one transaction of the workload `memory`.
     #[arg(long, default_value_t = 2)]
     gigabytes: u64,
@@ -155,7 +158,8 @@ fn drain_of(bed: &mut Bed, workload: Workload, arguments: &Arguments, lines: &mu
 
 fn memory_of(bed: &mut Bed, arguments: &Arguments, lines: &mut Lines) {
     let mut all = Vec::new();
-    for situation in memory::situations(arguments.gigabytes) {
+    let asked = |name: &str| arguments.situation.is_empty() || arguments.situation.iter().any(|asked| asked == name);
+    for situation in memory::situations(arguments.gigabytes).into_iter().filter(|situation| asked(situation.name)) {
         for (name, program) in &arguments.service {
             let seen = memory::run(bed, program, &situation);
             eprintln!("{}: {name}: peak {} MiB", situation.name, seen.peak >> 20);

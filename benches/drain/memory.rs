@@ -83,7 +83,7 @@ pub(crate) fn run(bed: &mut Bed, program: &Path, situation: &Situation) -> Memor
         bed.kafka.resume();
     }
     eventually("every message is there", PATIENCE, || {
-        let records = topics.records();
+        let records = topics.try_records()?;
         if records < size.rows { Err(format!("{records} of {}", size.rows)) } else { Ok(()) }
     });
     sleep(Duration::from_secs(2));

@@ -113,6 +113,11 @@ impl Service {
         })
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// SIGTERM, and a clean end.
     pub fn stop(&mut self) {
         self.signal(Signal::SIGTERM);

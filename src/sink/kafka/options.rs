@@ -51,9 +51,11 @@ fn own_name(key: &str) -> &str {
 
 /// Defaults that an operator may change. Compression is librdkafka's default, none: not every consumer that is already
 /// there can read every codec.
-const DEFAULTS: [(&str, &str); 8] = [
+const DEFAULTS: [(&str, &str); 9] = [
     ("client.id", "cdc-notifier"),
     ("queue.buffering.max.ms", "1"),
+    // Larger messages are sent from where they are: what a request copies is in memory twice (measured, docs/performance.md).
+    ("message.copy.max.bytes", "4096"),
     ("socket.timeout.ms", "15000"),
     // After an outage the first message would else wait up to 10 s for the next attempt.
     ("reconnect.backoff.max.ms", "1000"),

@@ -1,6 +1,6 @@
 //! More slots than begin at the same time.
 
-use std::net::TcpListener;
+use std::{fs, net::TcpListener};
 
 use super::tools::{impatient, insert, namespace, wait_for_messages};
 use crate::{
@@ -10,6 +10,13 @@ use crate::{
 };
 
 const MANY: usize = 40;
+
+/// How many heaps the process may have.
+fn heaps(service: &Service) -> String {
+    let environment = fs::read_to_string(format!("/proc/{}/environ", service.pid())).unwrap();
+    let found = environment.split('\0').find_map(|entry| entry.strip_prefix("MALLOC_ARENA_MAX="));
+    found.unwrap_or_else(|| panic!("{environment}")).to_owned()
+}
 
 #[test]
 fn all_begin() {
@@ -28,6 +35,7 @@ fn all_begin() {
     for namespace in &namespaces {
         service.wait_for_state(&format!("slot_{}", namespace.name), "streaming");
     }
+    assert_eq!(heaps(&service), "1", "what one thread frees is of use to all");
     for namespace in &namespaces {
         insert(&mut sql, &namespace.name, "a process");
     }
@@ -56,7 +64,7 @@ fn who_waits_for_a_server_keeps_nobody_from_beginning() {
         let namespace = Namespace { name: format!("n{slot}"), ..namespace.clone() };
         configuration = configuration.stream("a", &format!("silent_{slot}"), &namespace);
     }
-    let service = Service::start(configuration.text());
+    let service = Service::start_with_environment(configuration.text(), &[("MALLOC_ARENA_MAX", "3")]);
     eventually("the other server's slot streams", PATIENCE, || {
         let (_, body) = service.get("/api/v1/streams");
         let state = service.slot("good")["state"].clone();
@@ -66,6 +74,7 @@ fn who_waits_for_a_server_keeps_nobody_from_beginning() {
         assert_eq!(failed, 0, "{body}");
         if state == "streaming" { Ok(()) } else { Err(state.to_string()) }
     });
+    assert_eq!(heaps(&service), "3", "the operator's choice");
     insert(&mut sql, &namespace.name, "a process");
     wait_for_messages(&service, "good", 1);
 }
