@@ -17,6 +17,7 @@ mod drain;
 mod latency;
 mod machine;
 mod memory;
+mod plot;
 mod report;
 mod streams;
 mod workload;
@@ -71,6 +72,9 @@ struct Arguments {
     /// Each run is appended here, a line of JSON.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/drain/runs.jsonl"))]
     output: PathBuf,
+    /// Draws what the output has so far into this directory, and measures nothing.
+    #[arg(long)]
+    plot: Option<PathBuf>,
     /// Given by `cargo bench`; without it, a tiny run that only proves that this program works.
     #[arg(long, hide = true)]
     bench: bool,
@@ -89,7 +93,11 @@ fn property(text: &str) -> Result<(String, String), String> {
 fn main() {
     let given: Vec<String> = std::env::args().collect();
     if given.iter().any(|argument| argument == "--bench") {
-        measure(Arguments::parse());
+        let arguments = Arguments::parse();
+        match &arguments.plot {
+            Some(directory) => plot::all(&arguments.output, directory).unwrap(),
+            None => measure(arguments),
+        }
     } else if given[1..].iter().filter(|argument| !argument.starts_with('-')).all(|filter| "drain".contains(filter)) {
         smoke();
     }
@@ -107,6 +115,11 @@ fn smoke() {
     let mut programs: Vec<_> = runs.iter().map(|run| run["program"].as_str().unwrap()).collect();
     programs.sort_unstable();
     assert_eq!(programs, ["pg_recvlogical", "pg_recvlogical", "service", "service", "service"], "{lines}");
+    plot::all(&output, directory.path()).unwrap();
+    for picture in ["drains.svg", "latency.svg"] {
+        let svg = std::fs::read_to_string(directory.path().join(picture)).unwrap();
+        assert!(svg.contains("</svg>"), "{picture}: {svg}");
+    }
     println!("\ntest result: ok. 1 passed; 0 failed; the benchmark works");
 }
 
