@@ -87,8 +87,7 @@ pub(crate) fn service(bed: &mut Bed, program: &Path, slot: &str, rows: u64) -> R
     let configuration = bed.configuration(slot, &namespace);
     let meter = Meter::begin(bed);
     let mut service = Service::start_program(program, &configuration, &[]);
-    let (walsender, begun) =
-        active(bed, slot, || service.exit_code(Duration::ZERO).is_some()).expect("the service runs");
+    let (walsender, begun) = active(bed, slot, || service.has_ended()).expect("the service runs");
     while topic.records() < rows {
         assert!(begun.elapsed() < PATIENCE, "{} rows of {rows} within {PATIENCE:?}", topic.records());
         sleep(LOOK);
