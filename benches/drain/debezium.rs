@@ -61,7 +61,7 @@ impl Debezium {
         let mut command = Command::new("java");
         command
             .args(JAVA)
-            .arg(format!("-Dlog4j2.configurationFile={}", root.join("tests/support/kafka/log4j2.properties").display()))
+            .arg(format!("-Dlog4j2.configurationFile={}", root.join("benches/debezium/log4j2.properties").display()))
             .args(["-cp", &format!("{}/*", jars.trim()), "org.apache.kafka.connect.cli.ConnectStandalone"])
             .arg("worker.properties")
             .current_dir(directory.path());
@@ -112,7 +112,7 @@ impl Debezium {
         self.log().contains("] ERROR ")
     }
 
-    /// Its warnings and errors, of which there are few.
+    /// Its errors.
     fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
@@ -138,7 +138,8 @@ fn configuration(bed: &Bed, slot: &str, prefix: &str) -> Value {
         "max.batch.size": "8192",
         "max.queue.size": "32768",
         "poll.interval.ms": "50",
-        // Quantiles of latencies, of which its queue overflows while it catches up.
+        // Per event: quantiles of how late it is, and headers that name the connector.
         "statistics.metrics.enabled": "false",
+        "extended.headers.enabled": "false",
     })
 }
