@@ -153,7 +153,7 @@ fn drain_of(bed: &mut Bed, workload: Workload, arguments: &Arguments, lines: &mu
     let mut programs = vec![("pg_recvlogical".to_owned(), Program::Recvlogical)];
     programs.extend(arguments.service.iter().map(|(name, program)| (name.clone(), Program::Service(program))));
     programs.extend(arguments.peer.iter().map(|peer| match peer {
-        Peer::Debezium => ("debezium".to_owned(), Program::Debezium(Debezium::start(bed))),
+        Peer::Debezium => ("debezium".to_owned(), Program::Debezium(Debezium::start(bed, size.rows))),
     }));
     let mut runs: Vec<_> = programs.iter().map(|(name, _)| (name.clone(), Vec::new())).collect();
     for round in 0..=arguments.rounds {
