@@ -21,26 +21,26 @@ use crate::{
 };
 
 /// How often is looked whether a run has ended; so much a time may be too long.
-const LOOK: Duration = Duration::from_millis(10);
-const PATIENCE: Duration = Duration::from_mins(10);
+pub(crate) const LOOK: Duration = Duration::from_millis(10);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(10);
 
 /// What one run took.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     /// From the active slot to the last row.
     pub(crate) seconds: f64,
-    /// Of the program, its whole life so far.
+    /// Of the program: its whole life so far, or the run only if it outlives it.
     pub(crate) program: Cpu,
     pub(crate) walsender: Cpu,
     pub(crate) broker: Cpu,
     /// Of everything on this machine that has nothing to do with the run.
     pub(crate) others: Cpu,
-    /// Highest resident memory of the program in bytes.
+    /// Highest resident memory of the program in bytes, in its whole life so far.
     pub(crate) memory: u64,
 }
 
 /// Waits until a slot is active; its walsender and the moment. `None`: the program has ended before that was seen.
-fn active(bed: &mut Bed, slot: &str, mut ended: impl FnMut() -> bool) -> Option<(i32, Instant)> {
+pub(crate) fn active(bed: &mut Bed, slot: &str, mut ended: impl FnMut() -> bool) -> Option<(i32, Instant)> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(pid) = walsender(&mut bed.sql, slot) {
@@ -55,7 +55,7 @@ fn active(bed: &mut Bed, slot: &str, mut ended: impl FnMut() -> bool) -> Option<
 }
 
 /// The CPU time of everything that takes part in a run, beside the program and its walsender.
-struct Meter {
+pub(crate) struct Meter {
     machine: Cpu,
     broker: Cpu,
     ours: Cpu,
@@ -63,13 +63,13 @@ struct Meter {
 }
 
 impl Meter {
-    fn begin(bed: &Bed) -> Self {
+    pub(crate) fn begin(bed: &Bed) -> Self {
         let broker_pid = bed.kafka.pid().as_raw();
         let ours = machine::of_process(std::process::id().cast_signed());
         Self { machine: machine::of_machine(), broker: machine::of_process(broker_pid), ours, broker_pid }
     }
 
-    fn end(self, seconds: f64, program: Cpu, walsender: Cpu, memory: u64) -> Run {
+    pub(crate) fn end(self, seconds: f64, program: Cpu, walsender: Cpu, memory: u64) -> Run {
         let broker = machine::of_process(self.broker_pid) - self.broker;
         let ours = machine::of_process(std::process::id().cast_signed()) - self.ours;
         let known: Cpu = [program, walsender, broker, ours].into_iter().sum();
@@ -150,7 +150,8 @@ fn running(child: &mut Child) -> bool {
     }
 }
 
-fn walsender_gone(bed: &mut Bed, slot: &str) -> Result<(), String> {
+/// Whether nobody streams from a slot.
+pub(crate) fn walsender_gone(bed: &mut Bed, slot: &str) -> Result<(), String> {
     walsender(&mut bed.sql, slot).map_or(Ok(()), |pid| Err(format!("held by {pid}")))
 }
 

@@ -1,4 +1,5 @@
-//! Drains the same backlog through the service and through `pg_recvlogical`, by turns, on real servers.
+//! Drains the same backlog through the service, through `pg_recvlogical` and through peers that are asked for, by turns,
+//! on real servers.
 //!
 //! `benches/run --help` tells what can be asked of it; `docs/performance.md` has figures.
 #![allow(
@@ -13,6 +14,7 @@
 )]
 
 mod bed;
+mod debezium;
 mod drain;
 mod latency;
 mod machine;
@@ -29,11 +31,18 @@ mod scene;
 #[path = "../../tests/support/service.rs"]
 mod service;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
-use self::{bed::Bed, latency::Rate, report::Lines, workload::Workload};
+use self::{bed::Bed, debezium::Debezium, drain::Run, latency::Rate, report::Lines, workload::Workload};
+
+/// Another program for the same work.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Peer {
+    /// Debezium in Kafka Connect, tuned and warm.
+    Debezium,
+}
 
 /// Drains a backlog through the service and through pg_recvlogical, by turns.
 #[derive(Debug, Parser)]
@@ -63,6 +72,9 @@ struct Arguments {
     /// A build of the service, NAME=PATH; may be given more than once, to compare builds in one run.
     #[arg(long, value_parser = program)]
     service: Vec<(String, PathBuf)>,
+    /// Another program that drains the same backlogs; may be given more than once. It takes no part in `latency`.
+    #[arg(long, value_enum)]
+    peer: Vec<Peer>,
     /// A line of the service's configuration before the first table.
     #[arg(long)]
     set: Vec<String>,
@@ -144,29 +156,48 @@ fn measure(mut arguments: Arguments) {
     }
 }
 
+/// What drains.
+enum Program<'a> {
+    Recvlogical,
+    Service(&'a Path),
+    Debezium(Debezium),
+}
+
+impl Program<'_> {
+    fn drain(&self, bed: &mut Bed, slot: &str, rows: u64) -> Run {
+        match self {
+            Self::Recvlogical => drain::recvlogical(bed, slot),
+            Self::Service(program) => drain::service(bed, program, slot, rows),
+            Self::Debezium(debezium) => debezium.drain(bed, slot, rows),
+        }
+    }
+}
+
 fn drain_of(bed: &mut Bed, workload: Workload, arguments: &Arguments, lines: &mut Lines) {
     let size = workload.size(arguments.rows);
     bed.end = workload::load(&mut bed.sql, &bed.namespace, workload, size);
-    let mut programs = vec![("pg_recvlogical".to_owned(), Vec::new())];
-    programs.extend(arguments.service.iter().map(|(name, _)| (name.clone(), Vec::new())));
+    let mut programs = vec![("pg_recvlogical".to_owned(), Program::Recvlogical)];
+    programs.extend(arguments.service.iter().map(|(name, program)| (name.clone(), Program::Service(program))));
+    // The mix has updates that mean no message: a peer publishes them.
+    let peers = arguments.peer.iter().filter(|_| workload != Workload::Mix);
+    programs.extend(peers.map(|peer| match peer {
+        Peer::Debezium => ("debezium".to_owned(), Program::Debezium(Debezium::start(bed, size.rows))),
+    }));
+    let mut runs: Vec<_> = programs.iter().map(|(name, _)| (name.clone(), Vec::new())).collect();
     for round in 0..=arguments.rounds {
         for turn in 0..programs.len() {
             // Each begins as often as any other.
             let place = (round + turn) % programs.len();
-            let slot = format!("round_{round}_{place}");
-            let run = match place.checked_sub(1).map(|service| &arguments.service[service]) {
-                None => drain::recvlogical(bed, &slot),
-                Some((_, program)) => drain::service(bed, program, &slot, size.rows),
-            };
-            let (name, runs) = &mut programs[place];
+            let (name, program) = &programs[place];
+            let run = program.drain(bed, &format!("round_{round}_{place}"), size.rows);
             eprintln!("{} round {round}: {name} {run:.2?}", workload.name());
             if round > 0 {
                 lines.run(workload.name(), round, name, size, &run);
-                runs.push(run);
+                runs[place].1.push(run);
             }
         }
     }
-    report::drains(workload.name(), size, &programs);
+    report::drains(workload.name(), size, &runs);
 }
 
 fn memory_of(bed: &mut Bed, arguments: &Arguments, lines: &mut Lines) {

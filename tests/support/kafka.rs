@@ -21,7 +21,7 @@ use std::{
 
 pub use admin::{ConsumedRecord, Permission};
 use nix::unistd::Pid;
-use process::Process;
+pub use process::Process;
 
 /// The name and password that the SASL listeners accept.
 pub const USER: &str = "alice";
@@ -292,7 +292,7 @@ fn java() -> Command {
 
 /// Free ports below the kernel's range for outgoing connections, which would otherwise take them while the broker is
 /// down.
-fn free_ports(count: usize) -> Vec<u16> {
+pub fn free_ports(count: usize) -> Vec<u16> {
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     let mut random = [0; 2];
     openssl::rand::rand_bytes(&mut random).unwrap();

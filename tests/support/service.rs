@@ -105,17 +105,17 @@ impl Service {
         kill(self.pid(), signal).unwrap();
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits for its end and returns the exit code.
     pub fn exit_code(&mut self, patience: Duration) -> Option<i32> {
         eventually("the service ends", patience, || match self.child.try_wait().unwrap() {
             Some(status) => Ok(status.code()),
             None => Err(self.log().lines().last().unwrap_or_default().to_owned()),
         })
-    }
-
-    /// Whether it has ended by itself.
-    pub fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
     }
 
     /// SIGTERM, and a clean end.

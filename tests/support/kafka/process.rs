@@ -1,4 +1,4 @@
-//! The broker's process, and a guard that ends it should the test program end without doing so.
+//! A broker's process, and a guard that ends it should the test program end without doing so.
 
 use std::{
     fs::File,
@@ -13,14 +13,14 @@ use nix::{
 };
 
 /// A running child; killed when dropped.
-pub(super) struct Process {
+pub struct Process {
     child: Child,
     guard: Child,
 }
 
 impl Process {
     /// Starts the command with its output at the end of a file.
-    pub(super) fn start(command: &mut Command, log: &Path) -> Self {
+    pub fn start(command: &mut Command, log: &Path) -> Self {
         let log = File::options().create(true).append(true).open(log).unwrap();
         let child = command
             .stdin(Stdio::null())
@@ -42,25 +42,25 @@ impl Process {
         Self { child, guard }
     }
 
-    pub(super) fn has_ended(&mut self) -> bool {
+    pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
-    pub(super) fn suspend(&self) {
+    pub fn suspend(&self) {
         self.signal(Signal::SIGSTOP);
     }
 
-    pub(super) fn resume(&self) {
+    pub fn resume(&self) {
         self.signal(Signal::SIGCONT);
     }
 
     /// Asks it to end, and waits until it has.
-    pub(super) fn stop(mut self) {
+    pub fn stop(mut self) {
         self.signal(Signal::SIGTERM);
         self.child.wait().unwrap();
     }
 
-    pub(super) fn pid(&self) -> Pid {
+    pub fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
