@@ -89,7 +89,7 @@ impl Bed {
     }
 
     /// The service's configuration for a slot into the topics of this namespace.
-    pub(crate) fn configuration(&self, slot: &str, namespace: &Namespace) -> String {
+    pub(crate) fn configuration(&self, slot: &str, namespace: &Namespace) -> Configuration {
         let mut properties = String::from("[kafka_clients.kafka.properties]\n");
         for (key, value) in &self.properties {
             writeln!(properties, "\"{key}\" = \"{value}\"").unwrap();
@@ -98,8 +98,6 @@ impl Bed {
             .add(&properties)
             .database("main", &self.postgres, "postgres")
             .stream("main", slot, namespace)
-            .text()
-            .to_owned()
     }
 
     pub(crate) fn drop_slot(&mut self, slot: &str) {

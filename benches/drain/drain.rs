@@ -86,7 +86,7 @@ pub(crate) fn service(bed: &mut Bed, program: &Path, slot: &str, rows: u64) -> R
     let topics = Topics::new(bed, &[&namespace.eventsink, &namespace.lifecycle]);
     let configuration = bed.configuration(slot, &namespace);
     let meter = Meter::begin(bed);
-    let mut service = Service::start_program(program, &configuration, &[]);
+    let mut service = Service::start_program(program, configuration.text(), &[]);
     let (walsender, begun) = active(bed, slot, || service.has_ended()).expect("the service runs");
     while topics.records() < rows {
         assert!(begun.elapsed() < PATIENCE, "{} rows of {rows} within {PATIENCE:?}", topics.records());

@@ -57,11 +57,19 @@ pub(crate) struct Latency {
     pub(crate) memory: u64,
 }
 
-/// Inserts rows at a rate and waits for each in its topic.
-pub(crate) fn run(bed: &mut Bed, program: &Path, slot: &str, rate: Rate) -> Latency {
-    let namespace = Namespace::new(&bed.namespace.name);
+/// Inserts rows at a rate into a namespace of their own and waits for each in its topic; beside them, if wanted, a slot that has
+/// a backlog to drain.
+pub(crate) fn run(bed: &mut Bed, program: &Path, slot: &str, rate: Rate, behind: Option<&str>) -> Latency {
+    let namespace = Namespace::new(&scene::unique("steady"));
     namespace.create_topics(&bed.kafka, PARTITIONS);
-    let mut service = Service::start_program(program, &bed.configuration(slot, &namespace), &[]);
+    scene::create_tables(&mut bed.sql, &[&namespace]);
+    let mut configuration = bed.configuration(slot, &namespace);
+    if let Some(behind) = behind {
+        let backlog = Namespace::new(&bed.namespace.name);
+        backlog.create_topics(&bed.kafka, PARTITIONS);
+        configuration = configuration.stream("main", behind, &backlog);
+    }
+    let mut service = Service::start_program(program, configuration.text(), &[]);
     service.wait_for_state(slot, "streaming");
     let (pid, broker_pid) = (service.pid().as_raw(), bed.kafka.pid().as_raw());
     let (cpu, broker) = (machine::of_process(pid), machine::of_process(broker_pid));
@@ -70,7 +78,7 @@ pub(crate) fn run(bed: &mut Bed, program: &Path, slot: &str, rate: Rate) -> Late
     let prefix = format!("{slot}-");
     let reader = thread::spawn(move || read(&consumer, &prefix, rows));
     let begun = Instant::now();
-    let sent = write(bed, slot, rate);
+    let sent = write(bed, &namespace, slot, rate);
     let seen = reader.join().unwrap();
     let seconds = begun.elapsed().as_secs_f64();
     let mut histogram = Histogram::<u64>::new(3).unwrap();
@@ -95,14 +103,14 @@ pub(crate) fn run(bed: &mut Bed, program: &Path, slot: &str, rate: Rate) -> Late
 }
 
 /// When each transaction was sent.
-fn write(bed: &Bed, slot: &str, rate: Rate) -> Vec<Instant> {
+fn write(bed: &Bed, namespace: &Namespace, slot: &str, rate: Rate) -> Vec<Instant> {
     let mut sql = scene::connect(&bed.postgres, "postgres");
     sql.batch_execute("SET session_replication_role = replica").unwrap();
     let filler = format!("'\\x{}'::bytea", "2e".repeat(usize::try_from(PAYLOAD).unwrap()));
     let insert = format!(
         "INSERT INTO \"{}_events\" (process_id, task_id, event_id, metadata, payload)
          SELECT $1 || i, 1, 1, '{{\"format_version\": 1}}', {} FROM generate_series($2::bigint, $3::bigint) AS i",
-        bed.namespace.name,
+        namespace.name,
         payload(PAYLOAD).replace("filler", &filler)
     );
     let insert = sql.prepare(&insert).unwrap();
@@ -134,7 +142,7 @@ fn consumer(bed: &Bed, topic: &str) -> BaseConsumer {
     consumer
 }
 
-/// When each row's message arrived, by the process id in its key. Those of earlier rounds come first: every slot is a copy of the same.
+/// When each row's message arrived, by the process id in its key.
 fn read(consumer: &BaseConsumer, prefix: &str, rows: u64) -> HashMap<u64, Instant> {
     let mut seen = HashMap::new();
     while (seen.len() as u64) < rows {

@@ -151,6 +151,7 @@ fn measure(mut arguments: Arguments) {
             Workload::Latency => latency_of(&mut bed, &arguments, &mut lines),
             Workload::Memory => memory_of(&mut bed, &arguments, &mut lines),
             Workload::Streams => streams_of(&mut bed, &arguments, &mut lines),
+            Workload::Fair => fair_of(&mut bed, &arguments, &mut lines),
             _ => drain_of(&mut bed, *workload, &arguments, &mut lines),
         }
     }
@@ -235,13 +236,36 @@ fn latency_of(bed: &mut Bed, arguments: &Arguments, lines: &mut Lines) {
     for round in 1..=arguments.rounds {
         for (place, (name, rate, runs)) in all.iter_mut().enumerate() {
             let program = &arguments.service[place % arguments.service.len()].1;
-            // A slot of its own that begins here.
             let slot = scene::unique("latency");
-            workload::create_slot(&mut bed.sql, &slot);
-            let seen = latency::run(bed, program, &slot, *rate);
+            let seen = latency::run(bed, program, &slot, *rate, None);
             bed.drop_slot(&slot);
             eprintln!("latency round {round}: {name} at {}: {seen:?}", rate.0);
-            lines.latency(round, name, *rate, &seen);
+            lines.latency("latency", round, name, *rate, &seen);
+            runs.push(seen);
+        }
+    }
+    report::latencies(&all);
+}
+
+/// A slot at a steady rate, alone and beside one that is behind.
+fn fair_of(bed: &mut Bed, arguments: &Arguments, lines: &mut Lines) {
+    let size = Workload::Fair.size(arguments.rows);
+    workload::load(&mut bed.sql, &bed.namespace, Workload::Fair, size);
+    let (rate, (name, program)) = (Rate(100), &arguments.service[0]);
+    let mut all = ["alone", "beside a slot that is behind"].map(|how| (format!("{name}, {how}"), rate, Vec::new()));
+    for round in 1..=arguments.rounds {
+        for (place, (name, rate, runs)) in all.iter_mut().enumerate() {
+            let slot = scene::unique("steady");
+            let behind = (place == 1).then(|| scene::unique("behind"));
+            if let Some(behind) = &behind {
+                workload::copy_slot(&mut bed.sql, behind);
+            }
+            let seen = latency::run(bed, program, &slot, *rate, behind.as_deref());
+            for slot in [Some(slot), behind].into_iter().flatten() {
+                bed.drop_slot(&slot);
+            }
+            eprintln!("fair round {round}: {name}: {seen:?}");
+            lines.latency("fair", round, name, *rate, &seen);
             runs.push(seen);
         }
     }

@@ -71,7 +71,7 @@ pub(crate) fn run(bed: &mut Bed, program: &Path, situation: &Situation) -> Memor
         bed.kafka.create_topic_with(topic, PARTITIONS, &[("max.message.bytes", "20000000")]);
     }
     let topics = Topics::new(bed, &[&namespace.eventsink, &namespace.lifecycle]);
-    let mut service = Service::start_program(program, &bed.configuration(&slot, &namespace), &[]);
+    let mut service = Service::start_program(program, bed.configuration(&slot, &namespace).text(), &[]);
     let watch = Watch::start(service.pid().as_raw());
     service.wait_for_state(&slot, "streaming");
     if away {

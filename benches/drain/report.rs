@@ -54,9 +54,9 @@ impl Lines {
         }));
     }
 
-    pub(crate) fn latency(&mut self, round: usize, program: &str, rate: Rate, latency: &Latency) {
+    pub(crate) fn latency(&mut self, workload: &str, round: usize, program: &str, rate: Rate, latency: &Latency) {
         self.write(&json!({
-            "workload": "latency", "round": round, "program": program, "rate": rate.0, "p50_ms": latency.p50,
+            "workload": workload, "round": round, "program": program, "rate": rate.0, "p50_ms": latency.p50,
             "p99_ms": latency.p99, "max_ms": latency.max, "cpu_seconds": latency.program.0,
             "broker_cpu_seconds": latency.broker.0, "seconds": latency.seconds, "peak_rss_bytes": latency.memory,
         }));

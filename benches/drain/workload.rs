@@ -28,6 +28,8 @@ pub(crate) enum Workload {
     Latency,
     /// Memory over time: 2 GB in one transaction, rows of 10 MiB, 100,000 processes, Kafka away.
     Memory,
+    /// 100 rows a second, alone and beside a slot that is two million one-row transactions behind.
+    Fair,
     /// Many slots and many namespaces that have nothing to do.
     Streams,
 }
@@ -54,6 +56,7 @@ impl Workload {
             Self::Mix => "mix",
             Self::Latency => "latency",
             Self::Memory => "memory",
+            Self::Fair => "fair",
             Self::Streams => "streams",
         }
     }
@@ -66,6 +69,7 @@ impl Workload {
             Self::Big => (600_000, u64::MAX, 200),
             Self::Wide => (30_000, 1, 10 * 1024),
             Self::Mix => (2_000 * MESSAGES_OF_TEN, 1, 200),
+            Self::Fair => (2_000_000, 1, 200),
             Self::Latency | Self::Memory | Self::Streams => (0, 1, 200),
         };
         let rows = rows.unwrap_or(usual);
