@@ -201,7 +201,7 @@ impl DatabaseState {
     }
 }
 
-/// Measures the server's log, notices its shutdown and who else takes a slot, for ever.
+/// Measures the server's log and what it spills, notices its shutdown and who else takes a slot, for ever.
 async fn watch(database: Arc<Database>, slots: Vec<Arc<SlotShared>>, actor: ActorRef<DatabaseMessage>) {
     loop {
         if let Ok(sql) = replication::sql(&database.postgres).await {
@@ -218,12 +218,21 @@ async fn watch(database: Arc<Database>, slots: Vec<Arc<SlotShared>>, actor: Acto
     }
 }
 
-/// Measures, for ever: a question that fails is asked again.
+/// Measures, for ever: a question that fails is asked again, and what it would have told stays as it was.
 async fn measure(sql: &Sql, slots: &[Arc<SlotShared>]) {
+    let names: Vec<_> = slots.iter().map(|shared| shared.slot.name.as_str()).collect();
     loop {
         match replication::current_wal_lsn(sql).await {
             Ok(lsn) => slots.iter().for_each(|shared| shared.status.server_wal.set(lsn)),
             Err(trouble) => tracing::debug!("the end of the server's log could not be asked for: {trouble}"),
+        }
+        match replication::spilled(sql, &names).await {
+            Ok(spilled) => {
+                for shared in slots {
+                    shared.status.set_spill(spilled.get(&shared.slot.name).copied());
+                }
+            }
+            Err(trouble) => tracing::debug!("what the server spilled could not be asked for: {trouble}"),
         }
         for shared in slots.iter().filter(|shared| shared.is_unsettled()) {
             match replication::slot::taken(sql, &shared.slot.name, shared.walsender()).await {

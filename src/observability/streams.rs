@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    change::{Lsn, PgTimestamp, Trouble},
+    change::{Lsn, PgTimestamp, Spill, Trouble},
     config::{Admin, Config},
 };
 
@@ -68,6 +68,8 @@ pub struct SlotStatus {
     pub acknowledged: AtomicLsn,
     /// The server's current end of the log; asked by SQL.
     pub server_wal: AtomicLsn,
+    /// What the server moved to its disk, if it tells; asked by SQL.
+    spill: Mutex<Option<Spill>>,
     /// Commit time of the oldest unconfirmed transaction in microseconds since 1970, 0 when none.
     oldest_commit: AtomicU64,
     waiting: AtomicBool,
@@ -126,6 +128,11 @@ impl SlotStatus {
     pub fn set_oldest_commit(&self, commit: Option<PgTimestamp>) {
         let micros = commit.and_then(PgTimestamp::unix_micros).and_then(|micros| u64::try_from(micros).ok());
         self.oldest_commit.store(micros.unwrap_or(0), Ordering::Release);
+    }
+
+    /// What the server says it moved to its disk while it decoded for this slot.
+    pub fn set_spill(&self, spill: Option<Spill>) {
+        *lock(&self.spill) = spill;
     }
 
     /// For transactions that are confirmed now.
@@ -193,6 +200,7 @@ impl SlotStatus {
             "acknowledged_lsn": self.acknowledged.get().to_string(),
             "lag_bytes": self.server_wal.get().since(self.acknowledged.get()),
             "lag_seconds": self.lag_seconds(),
+            "spill": lock(&self.spill).map(spill_json),
             "namespaces": namespaces,
             "last_error": shown.last_error.as_ref().map(|(at, trouble)| json!({
                 "at": at.to_string(),
@@ -202,6 +210,10 @@ impl SlotStatus {
             })),
         })
     }
+}
+
+fn spill_json(Spill { transactions, count, bytes }: Spill) -> Value {
+    json!({ "transactions": transactions, "count": count, "bytes": bytes })
 }
 
 impl NamespaceStatus {
@@ -263,6 +275,7 @@ impl Streams {
                     confirmed: AtomicLsn::default(),
                     acknowledged: AtomicLsn::default(),
                     server_wal: AtomicLsn::default(),
+                    spill: Mutex::new(None),
                     oldest_commit: AtomicU64::new(0),
                     waiting: AtomicBool::new(false),
                     moved: Mutex::new(Instant::now()),
@@ -342,5 +355,16 @@ impl Streams {
             }
             None => Resumed::NotHalted,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spilling_is_shown_by_its_names() {
+        let shown = spill_json(Spill { transactions: 1, count: 2, bytes: 3 });
+        assert_eq!(shown, json!({ "transactions": 1, "count": 2, "bytes": 3 }));
     }
 }

@@ -107,7 +107,7 @@ pub(super) fn check_parameter(name: &str, value: &str) -> Result<(), Failure> {
 }
 
 /// `15.18 (Debian 15.18-1)`, `18beta2`: as `server_version_num` has it.
-fn version_number(text: &str) -> Option<u32> {
+pub(super) fn version_number(text: &str) -> Option<u32> {
     let number = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u32>().ok();
     let minor = text.split_once('.').and_then(|(_, minor)| number(minor)).unwrap_or(0);
     number(text)?.checked_mul(10_000)?.checked_add(minor)

@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Config, NoTls, Row, types::ToSql};
 
 use super::{
     error::{Doing, Failure, Place},
-    handshake::APPLICATION_NAME,
+    handshake::{APPLICATION_NAME, version_number},
     transport::{self, Stream},
 };
 use crate::{change::Trouble, config::Postgres};
@@ -35,6 +35,7 @@ pub struct End {
 pub struct Sql {
     client: Client,
     place: Place,
+    server_version: u32,
     end: watch::Receiver<Option<End>>,
     connection: AbortHandle,
 }
@@ -67,6 +68,9 @@ pub async fn sql(db: &Postgres) -> Result<Sql, Trouble> {
     let config = &config;
     let (client, connection) =
         transport::login(db, |stream: Stream| async move { Ok(config.connect_raw(stream, NoTls).await?) }).await?;
+    let version = connection.parameter("server_version").and_then(version_number);
+    let server_version =
+        version.ok_or_else(|| Failure::Protocol("the server tells no version").trouble(&place, Doing::Login))?;
     let (sender, end) = watch::channel(None);
     let at = place.clone();
     let task = tokio::spawn(async move {
@@ -74,7 +78,7 @@ pub async fn sql(db: &Postgres) -> Result<Sql, Trouble> {
         let sqlstate = failure.sqlstate().map(str::to_owned);
         sender.send_replace(Some(End { sqlstate, trouble: failure.trouble(&at, Doing::Sql) }));
     });
-    Ok(Sql { client, place, end, connection: task.abort_handle() })
+    Ok(Sql { client, place, server_version, end, connection: task.abort_handle() })
 }
 
 impl Sql {
@@ -82,6 +86,12 @@ impl Sql {
     #[must_use]
     pub const fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// As `server_version_num` has it: 150018.
+    #[must_use]
+    pub const fn server_version(&self) -> u32 {
+        self.server_version
     }
 
     /// Waits until the connection has ended.

@@ -1,9 +1,11 @@
-//! Large transactions: memory follows the configuration, not their size.
+//! Large transactions: memory follows the configuration, not their size, and what the server spills is shown.
 
 use postgres::Client;
+use serde_json::{Value, json};
 
 use crate::{
-    world::{Broker, NARROW, World},
+    service::{PATIENCE, eventually},
+    world::{Broker, NARROW, World, text},
     writer::Random,
 };
 
@@ -46,6 +48,48 @@ fn a_large_transaction_needs_little_memory() {
     let rows = std::env::var("CDC_NOTIFIER_TEST_ROWS").map_or(200_000, |rows| rows.parse().unwrap());
     let peak = peak_with(rows);
     assert!(peak < 100 << 20, "{} MiB", peak >> 20);
+}
+
+/// What the server itself says that it spilled for a slot.
+fn spilled(sql: &mut Client, slot: &str) -> Value {
+    let query = "SELECT spill_txns, spill_count, spill_bytes FROM pg_stat_replication_slots WHERE slot_name = $1::text";
+    let row = sql.query_one(query, &[&slot]).unwrap();
+    let figure = |index| row.get::<_, i64>(index);
+    json!({ "transactions": figure(0), "count": figure(1), "bytes": figure(2) })
+}
+
+#[test]
+fn what_the_server_spills_is_shown() {
+    // Both slots decode everything of the database.
+    let lanes = [("first", "slot_a", "default/default"), ("first", "slot_b", "quiet")];
+    let mut world = World::new(Broker::shared(), "", &lanes);
+    let mut sql = world.sql("first");
+    sql.batch_execute("ALTER SYSTEM SET logical_decoding_work_mem = '64kB'").unwrap();
+    sql.batch_execute("SELECT pg_reload_conf()").unwrap();
+    world.start_service();
+    world.wait_for_all("streaming");
+    let counts = text(&mut sql, "SHOW server_version_num").parse::<u32>().unwrap() >= 140_000;
+    let none = if counts { json!({ "transactions": 0, "count": 0, "bytes": 0 }) } else { Value::Null };
+    eventually("nothing is spilled", PATIENCE, || {
+        let shown = world.service().slot("slot_a");
+        if shown["spill"] == none { Ok(()) } else { Err(shown.to_string()) }
+    });
+    write(&mut sql, 10, 200);
+    world.wait_for_acknowledgement();
+    if counts {
+        sql.batch_execute("SELECT pg_stat_reset_replication_slot('slot_b')").unwrap();
+    }
+    eventually("what is spilled is shown, slot by slot", PATIENCE, || {
+        let [a, b] = ["slot_a", "slot_b"].map(|slot| world.service().slot(slot)["spill"].clone());
+        let is_it = if counts {
+            let large = a["transactions"] == 1 && a["count"].as_u64() > Some(1) && a["bytes"].as_u64() > Some(64 << 10);
+            large && a == spilled(&mut sql, "slot_a")
+        } else {
+            a == Value::Null
+        };
+        if is_it && b == none { Ok(()) } else { Err(format!("{a} {b}")) }
+    });
+    world.service_mut().stop();
 }
 
 #[test]

@@ -127,7 +127,7 @@ async fn the_privileges_of_the_readme_are_enough() {
 #[tokio::test]
 async fn the_privileges_of_the_operations_document_are_enough() {
     let blocks = blocks("docs/operations.md", "sql");
-    let [role, grants, publication, monitor, settings, _, kept] = &blocks[..] else { panic!("{blocks:#?}") };
+    let [role, grants, publication, monitor, settings, _, kept, spilling] = &blocks[..] else { panic!("{blocks:#?}") };
     first_start(&[role, grants, monitor, settings], false).await;
-    first_start(&[role, publication, kept], true).await;
+    first_start(&[role, publication, kept, spilling], true).await;
 }

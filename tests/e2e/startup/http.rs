@@ -56,6 +56,7 @@ fn has_the_shape(answer: &Value) {
                 "namespaces",
                 "received_lsn",
                 "slot",
+                "spill",
                 "state"
             ]
         );
@@ -66,6 +67,9 @@ fn has_the_shape(answer: &Value) {
         for namespace in stream["namespaces"].as_array().unwrap() {
             assert_eq!(keys(namespace), ["eventsink_topic", "lifecycle_topic", "messages_confirmed", "namespace"]);
             assert!(namespace["messages_confirmed"].is_u64());
+        }
+        if !stream["spill"].is_null() {
+            assert_eq!(keys(&stream["spill"]), ["bytes", "count", "transactions"]);
         }
         if !stream["last_error"].is_null() {
             assert_eq!(keys(&stream["last_error"]), ["at", "class", "message", "remedy"]);
