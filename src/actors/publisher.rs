@@ -122,12 +122,17 @@ impl PublisherState {
     /// Hands one record over. False: nothing more may be handed over.
     async fn publish(&mut self, record: &Record<'_>, parcel: &mut Parcel) -> bool {
         let Some(line) = self.line.as_mut().filter(|line| !line.refused) else { return false };
-        let outcome = if self.shared.is_closing() {
+        let (shared, namespace) = (&self.shared, &self.namespace);
+        let outcome = if shared.is_closing() {
             Err(Refusal::Closing)
-        } else if self.shared.alone() {
-            alone(&self.shared, &self.namespace, self.number, line, record, parcel).await
+        } else if shared.alone() {
+            alone(shared, namespace, self.number, line, record, parcel).await
         } else {
-            hand_over(&self.shared, &self.namespace, self.number, line, record, parcel).await
+            // Nearly always: no future is made for it.
+            match line.offer(shared, namespace, self.number, record, parcel) {
+                Ok(()) => return true,
+                Err(_) => hand_over(shared, namespace, self.number, line, record, parcel).await,
+            }
         };
         let Err(refusal) = outcome else { return true };
         // Whatever the reason: nothing may be handed over behind what was not.
@@ -148,22 +153,9 @@ async fn hand_over(
     record: &Record<'_>,
     parcel: &mut Parcel,
 ) -> Result<(), Refusal> {
-    let (topic, place) = match record.token.topic() {
-        Topic::Eventsink => (&namespace.eventsink_topic, 0),
-        Topic::Lifecycle => (&namespace.lifecycle_topic, 1),
-    };
-    let count = line.partitions(shared, place, record.token).await?;
-    let partition = partition(namespace.partitioner, record.key, count);
-    let cost = shared.cost(number, record.key.len() + record.value.len());
-    let texts = namespace.headers.then(|| headers(&record.position));
-    let headers = texts.as_ref().map(|texts| texts.each_ref().map(|(name, text)| (*name, text.as_bytes())));
-    let headers = headers.as_ref().map_or(&[][..], <[_; 5]>::as_slice);
     loop {
-        match line.outlet.send(topic, partition, record, headers, cost) {
-            Ok(()) => {
-                parcel.handed_over(cost);
-                return Ok(());
-            }
+        match line.offer(shared, namespace, number, record, parcel) {
+            Ok(()) => return Ok(()),
             Err(Refused::Full) => line.wait(shared, LOOK).await?,
             Err(Refused::Failed(trouble)) => return Err(Refusal::Failed(trouble)),
         }
@@ -171,18 +163,40 @@ async fn hand_over(
 }
 
 impl Line {
+    /// Hands a record over with its credits, if that can be done now.
+    fn offer(
+        &mut self,
+        shared: &SlotShared,
+        namespace: &Namespace,
+        number: usize,
+        record: &Record<'_>,
+        parcel: &mut Parcel,
+    ) -> Result<(), Refused> {
+        let (topic, place) = match record.token.topic() {
+            Topic::Eventsink => (&namespace.eventsink_topic, 0),
+            Topic::Lifecycle => (&namespace.lifecycle_topic, 1),
+        };
+        let count = self.partitions(place, record.token)?;
+        let partition = partition(namespace.partitioner, record.key, count);
+        let cost = shared.cost(number, record.key.len() + record.value.len());
+        let texts = namespace.headers.then(|| headers(&record.position));
+        let headers = texts.as_ref().map(|texts| texts.each_ref().map(|(name, text)| (*name, text.as_bytes())));
+        let headers = headers.as_ref().map_or(&[][..], <[_; 5]>::as_slice);
+        self.outlet.send(topic, partition, record, headers, cost)?;
+        parcel.handed_over(cost);
+        Ok(())
+    }
+
     /// The partitions of a topic. After some were added, records are placed by the new count only when nothing placed by the old
-    /// one is unsettled: a key may move to another partition, and its records must stay in order.
-    async fn partitions(&mut self, shared: &SlotShared, place: usize, token: Token) -> Result<i32, Refusal> {
+    /// one is unsettled: a key may move to another partition, and its records must stay in order. Until then there is no room.
+    fn partitions(&mut self, place: usize, token: Token) -> Result<i32, Refused> {
         let latest = self.counts.get(place).map_or(0, PartitionCount::get);
-        let Some(&before) = self.current.get(place) else { return Ok(latest) };
-        if before != latest {
-            while before != 0 && self.outlet.in_flight(token) > 0 {
-                self.wait(shared, LOOK).await?;
+        let Some(current) = self.current.get_mut(place) else { return Ok(latest) };
+        if *current != latest {
+            if *current != 0 && self.outlet.in_flight(token) > 0 {
+                return Err(Refused::Full);
             }
-            if let Some(current) = self.current.get_mut(place) {
-                *current = latest;
-            }
+            *current = latest;
         }
         Ok(latest)
     }
