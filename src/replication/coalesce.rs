@@ -16,8 +16,12 @@ const LONGEST: Duration = Duration::from_millis(20);
 const SHORTEST: Duration = Duration::from_millis(2);
 /// The part of its age by which a change may become older.
 const PART: u32 = 8;
-/// What one pause should bring.
-const ENOUGH: usize = 512 * 1024;
+/// What one pause should bring of small messages: the more, the fewer wake-ups and the fuller Kafka's batches.
+const ENOUGH: usize = 1024 * 1024;
+/// The same of large ones: a batch is full with a few of them, and the work on one pause's bytes should overlap with the next.
+const ENOUGH_LARGE: usize = 384 * 1024;
+/// Average length from which messages are large.
+const LARGE: usize = 2048;
 /// How often is looked at what has arrived.
 const LOOK: Duration = Duration::from_millis(1);
 /// Looks in a row at which nothing more had arrived: the socket is full, or the server has nothing to say.
@@ -27,6 +31,8 @@ const STILL: u8 = 2;
 #[derive(Clone, Copy, Debug)]
 pub struct Pause {
     until: Duration,
+    /// What it should bring.
+    enough: usize,
     /// The next look, not before.
     look_at: Duration,
     /// Bytes that had arrived at the last look.
@@ -36,12 +42,14 @@ pub struct Pause {
 }
 
 impl Pause {
-    /// The pause after a read that brought so many bytes, the newest of which was committed so long ago when the server sent it.
+    /// The pause after a read that brought so many bytes in so many messages, the newest of which was committed so long ago when the
+    /// server sent it.
     #[must_use]
-    pub fn begin(now: Duration, bytes: usize, age: Duration) -> Option<Self> {
+    pub fn begin(now: Duration, bytes: usize, messages: usize, age: Duration) -> Option<Self> {
         let pause = LONGEST.min(age / PART);
-        let paused = bytes < ENOUGH && pause >= SHORTEST;
-        paused.then(|| Self { until: now + pause, look_at: now + LOOK, arrived: 0, still: 0 })
+        let enough = if bytes / messages.max(1) < LARGE { ENOUGH } else { ENOUGH_LARGE };
+        let paused = bytes < enough && pause >= SHORTEST;
+        paused.then(|| Self { until: now + pause, enough, look_at: now + LOOK, arrived: 0, still: 0 })
     }
 
     /// Whether to read now that so much has arrived; asked for only when there is something to look at.
@@ -56,7 +64,7 @@ impl Pause {
         self.still = if arrived > self.arrived { 0 } else { self.still + 1 };
         self.arrived = arrived;
         self.look_at = now + LOOK;
-        arrived >= ENOUGH || self.still >= STILL
+        arrived >= self.enough || self.still >= STILL
     }
 
     /// When to ask again.
@@ -76,7 +84,7 @@ mod tests {
     /// How long the pause lasts if this much has arrived at each look.
     fn lasts(age: Duration, arrived: impl Fn(u32) -> usize) -> Option<Duration> {
         let begin = MS * 100;
-        let mut pause = Pause::begin(begin, 1_000, age)?;
+        let mut pause = Pause::begin(begin, 1_000, 10, age)?;
         let (mut now, mut looks) = (begin, 0);
         while !pause.is_over(now, || {
             looks += 1;
@@ -108,10 +116,20 @@ mod tests {
 
     #[test]
     fn what_is_enough_is_not_waited_for() {
-        assert!(Pause::begin(MS, ENOUGH, DAY).is_none(), "there is more already");
-        assert!(Pause::begin(MS, ENOUGH - 1, DAY).is_some());
+        assert!(Pause::begin(MS, ENOUGH, ENOUGH, DAY).is_none(), "there is more already");
+        assert!(Pause::begin(MS, ENOUGH - 1, ENOUGH, DAY).is_some());
         assert_eq!(lasts(DAY, |look| look as usize * ENOUGH / 3), Some(MS * 3));
         assert_eq!(lasts(DAY, |look| look as usize * (ENOUGH - 1) / 3), Some(MS * 4));
+    }
+
+    #[test]
+    fn of_large_messages_less_is_enough() {
+        assert!(Pause::begin(MS, ENOUGH_LARGE, ENOUGH_LARGE / LARGE, DAY).is_none());
+        assert!(Pause::begin(MS, ENOUGH_LARGE - LARGE, ENOUGH_LARGE / LARGE - 1, DAY).is_some());
+        assert!(Pause::begin(MS, ENOUGH_LARGE, ENOUGH_LARGE / LARGE + 1, DAY).is_some(), "they are small");
+        let mut pause = Pause::begin(MS, LARGE, 1, DAY).unwrap();
+        assert!(pause.is_over(MS * 2, || ENOUGH_LARGE));
+        assert!(Pause::begin(MS, 0, 0, DAY).is_some(), "none is none");
     }
 
     #[test]
@@ -123,7 +141,7 @@ mod tests {
 
     #[test]
     fn between_two_looks_nothing_is_looked_at() {
-        let mut pause = Pause::begin(Duration::ZERO, 0, DAY).unwrap();
+        let mut pause = Pause::begin(Duration::ZERO, 0, 0, DAY).unwrap();
         assert!(!pause.is_over(MS / 2, || panic!("too early")));
     }
 }

@@ -67,6 +67,8 @@ struct Turn {
     age: Duration,
     /// Bytes that the last read brought, until the pause after it is decided.
     brought: Option<usize>,
+    /// Messages that were decoded since that read.
+    messages: usize,
     /// Before the next read.
     pause: Option<Pause>,
     /// The slot's actor knows that the stream has begun.
@@ -123,6 +125,7 @@ impl Streaming {
                 }
             }
             let Some(frame) = self.stream.next().map_err(Stop::Connection)? else { return Ok(Pass::Empty) };
+            turn.messages += 1;
             match frame {
                 Frame::CopyData(bytes) => match CopyData::parse(bytes) {
                     Ok(CopyData::XLogData { start, server_time, payload, .. }) => {
@@ -223,7 +226,7 @@ impl Streaming {
             deadline = deadline.min(until);
         }
         if let Some(bytes) = turn.brought.take().filter(|_| wants) {
-            turn.pause = self.pause(now, bytes, turn.age);
+            turn.pause = self.pause(now, bytes, turn);
         }
         let reads = wants && turn.pause.as_mut().is_none_or(|pause| pause.is_over(now, || self.stream.arrived()));
         if reads {
@@ -242,15 +245,16 @@ impl Streaming {
                 let bytes = read?;
                 self.feedback.heard(self.shared.now());
                 turn.brought = Some(bytes);
+                turn.messages = 0;
             }
         }
         Ok(None)
     }
 
     /// The pause before the next read, out of the event loop.
-    fn pause(&mut self, now: Duration, bytes: usize, age: Duration) -> Option<Pause> {
+    fn pause(&mut self, now: Duration, bytes: usize, turn: &Turn) -> Option<Pause> {
         // One message fills a piece of a Unix socket, which has few: it is full at once.
-        let pause = Pause::begin(now, bytes, age).filter(|_| !self.stream.is_unix())?;
+        let pause = Pause::begin(now, bytes, turn.messages, turn.age).filter(|_| !self.stream.is_unix())?;
         self.stream.deregister();
         Some(pause)
     }
