@@ -4,23 +4,44 @@
 //! freed by the one that hears of its delivery; what is free in one heap is of no use to a thread with another. Under load 32 MiB
 //! of records took 85 MiB so, and 36 MiB in one heap (`docs/performance.md`).
 
-use std::{env, io, os::unix::process::CommandExt as _, process::Command};
+use std::{
+    env,
+    ffi::{CString, OsString},
+    io,
+    os::unix::ffi::OsStringExt as _,
+};
+
+use nix::unistd::execve;
 
 /// glibc reads it before `main`.
 const ARENAS: &str = "MALLOC_ARENA_MAX";
+/// The process has begun anew.
+const ANEW: &str = "CDC_NOTIFIER_BEGAN_ANEW";
 
 /// Begins the process anew, under the same id, with one heap, unless the operator has chosen a number of them.
 ///
 /// # Errors
-/// If the program cannot be executed again; the process goes on as it is.
+/// If the program cannot be executed again, or that was in vain: the process goes on as it is.
 pub fn one() -> io::Result<()> {
-    if env::var_os(ARENAS).is_some() {
+    if env::var_os(ARENAS).is_some_and(|arenas| !arenas.is_empty()) {
         return Ok(());
     }
-    let mut arguments = env::args_os();
-    let mut command = Command::new(env::current_exe()?);
-    if let Some(name) = arguments.next() {
-        command.arg0(name);
+    if env::var_os(ANEW).is_some() {
+        // Newer versions do so in a process with raised privileges.
+        return Err(io::Error::other(format!("the C library has taken {ARENAS} away")));
     }
-    Err(command.args(arguments).env(ARENAS, "1").exec())
+    let text = |text: OsString| CString::new(text.into_vec()).map_err(io::Error::other);
+    let program = text(env::current_exe()?.into_os_string())?;
+    let arguments: Vec<_> = env::args_os().map(text).collect::<io::Result<_>>()?;
+    let ours = [(ARENAS, "1"), (ANEW, "1")].map(|(name, value)| (name.into(), value.into()));
+    let others = env::vars_os().filter(|(name, _)| name != ARENAS);
+    let environment = others.chain(ours).map(|(mut name, value)| {
+        name.push("=");
+        name.push(value);
+        text(name)
+    });
+    let environment: Vec<_> = environment.collect::<io::Result<_>>()?;
+    // Not through `std::process`, which sets signals back to their defaults before it tries.
+    execve(&program, &arguments, &environment)?;
+    Ok(())
 }

@@ -226,6 +226,13 @@ async fn measure(sql: &Sql, slots: &[Arc<SlotShared>]) {
             Ok(lsn) => slots.iter().for_each(|shared| shared.status.server_wal.set(lsn)),
             Err(trouble) => tracing::debug!("the end of the server's log could not be asked for: {trouble}"),
         }
+        for shared in slots.iter().filter(|shared| shared.is_unsettled()) {
+            match replication::slot::taken(sql, &shared.slot.name, shared.walsender()).await {
+                Ok(Some(trouble)) => shared.tell(SlotMessage::Taken(trouble)),
+                Ok(None) => {}
+                Err(trouble) => tracing::debug!("the holder of a slot could not be asked for: {trouble}"),
+            }
+        }
         match replication::spilled(sql, &names).await {
             Ok(spilled) => {
                 for shared in slots {
@@ -233,13 +240,6 @@ async fn measure(sql: &Sql, slots: &[Arc<SlotShared>]) {
                 }
             }
             Err(trouble) => tracing::debug!("what the server spilled could not be asked for: {trouble}"),
-        }
-        for shared in slots.iter().filter(|shared| shared.is_unsettled()) {
-            match replication::slot::taken(sql, &shared.slot.name, shared.walsender()).await {
-                Ok(Some(trouble)) => shared.tell(SlotMessage::Taken(trouble)),
-                Ok(None) => {}
-                Err(trouble) => tracing::debug!("the holder of a slot could not be asked for: {trouble}"),
-            }
         }
         tokio::time::sleep(WATCH).await;
     }

@@ -12,7 +12,7 @@
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::{
     database::{DatabaseActor, DatabaseArguments, DatabaseMessage},
@@ -23,6 +23,9 @@ use crate::{
     delivery::{Intensity, Pool, Restart},
     observability::Streams,
 };
+
+/// Sessions of one database that begin at the same time: each asks a dozen questions on two connections, and opens a producer.
+const STARTS: usize = 16;
 
 /// How the service ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,13 +101,15 @@ impl Actor for Root {
         let pool = Pool::new(config.limits.memory, streams.slots().len());
         let mut children = HashMap::new();
         for database in &config.databases {
+            let starts = Arc::new(Semaphore::new(STARTS));
             let slots: Vec<_> = database
                 .slots
                 .iter()
                 .filter_map(|slot| {
                     let status = Arc::clone(streams.slot(&database.name, &slot.name)?);
                     let (database, slot) = (Arc::clone(database), Arc::clone(slot));
-                    Some(SlotShared::new(database, slot, config.retry, config.limits, status, Arc::clone(&pool)))
+                    let (pool, starts) = (Arc::clone(&pool), Arc::clone(&starts));
+                    Some(SlotShared::new(database, slot, config.retry, config.limits, status, pool, starts))
                 })
                 .collect();
             let actor = start(database, &slots, &myself).await?;

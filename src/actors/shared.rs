@@ -11,7 +11,7 @@ use std::{
 
 use nix::time::{ClockId, clock_gettime};
 use ractor::ActorRef;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::{outlet::Outlet, slot::SlotMessage};
 use crate::{
@@ -41,6 +41,8 @@ pub(super) struct SlotShared {
     pub(super) limits: Limits,
     pub(super) status: Arc<SlotStatus>,
     pub(super) account: Account,
+    /// Bounds the sessions of a database that begin at the same time.
+    pub(super) starts: Arc<Semaphore>,
     /// Wakes a session that waits for credit or for confirmations.
     pub(super) wake: Notify,
     /// No session runs: what is not with Kafka yet is not handed over any more.
@@ -84,6 +86,7 @@ impl SlotShared {
         limits: Limits,
         status: Arc<SlotStatus>,
         pool: Arc<Pool>,
+        starts: Arc<Semaphore>,
     ) -> Arc<Self> {
         Arc::new(Self {
             database,
@@ -92,6 +95,7 @@ impl SlotShared {
             limits,
             status,
             account: Account::new(pool),
+            starts,
             wake: Notify::new(),
             closing: AtomicBool::new(false),
             alone_until: AtomicLsn::default(),

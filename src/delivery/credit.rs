@@ -101,8 +101,15 @@ impl Account {
         self.room(0, may_borrow) > 0
     }
 
+    /// Bytes that nobody can take.
+    #[must_use]
+    pub fn reserve(&self) -> usize {
+        self.pool.reserve
+    }
+
     /// How many bytes may be charged from now on, of which so many are in use by the reader already. If that is no more than
-    /// those, there is no room. Only the reader charges: until it does, the answer stays true.
+    /// those, there is no room. Only the reader charges; until it does, so much may be charged, but for what was borrowed: that goes
+    /// back when everything is settled. Who holds back no more than the reserve is right all the same, which is free then.
     #[must_use]
     pub fn room(&self, uncharged: usize, may_borrow: bool) -> usize {
         let free = |share: Share| self.limit_of(share).saturating_sub(share.used());
@@ -178,6 +185,20 @@ mod tests {
         account.charge(300 * KIB);
         assert_eq!(account.room(20 * KIB - 1, false), 20 * KIB);
         assert_eq!(account.room(20 * KIB, true), 84 * KIB);
+    }
+
+    #[test]
+    fn who_holds_no_more_than_the_reserve_may_charge_it_whatever_became_of_what_was_borrowed() {
+        let pool = Pool::new(1024 * 1024, 2);
+        let (account, other) = (Account::new(Arc::clone(&pool)), Account::new(pool));
+        account.charge(256 * 1024);
+        assert_eq!(account.room(0, true), 64 * 1024);
+        account.release(256 * 1024);
+        while other.has_room(true) {
+            other.charge(64 * 1024);
+        }
+        account.charge(account.reserve());
+        assert_eq!((account.used(), account.limit()), (256 * 1024, 256 * 1024));
     }
 
     #[test]

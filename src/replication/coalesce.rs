@@ -16,7 +16,8 @@ const LONGEST: Duration = Duration::from_millis(20);
 const SHORTEST: Duration = Duration::from_millis(2);
 /// The part of its age by which a change may become older.
 const PART: u32 = 8;
-/// What one pause should bring of small messages: the more, the fewer wake-ups and the fuller Kafka's batches.
+/// What should have arrived of small messages before they are read (by two reads: the buffer takes half of it): the more, the fewer
+/// wake-ups and the fuller Kafka's batches.
 const ENOUGH: usize = 1024 * 1024;
 /// The same of large ones: a batch is full with a few of them, and the work on one pause's bytes should overlap with the next.
 const ENOUGH_LARGE: usize = 384 * 1024;

@@ -9,10 +9,7 @@ mod watch;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ractor::ActorRef;
-use tokio::{
-    sync::{Semaphore, mpsc},
-    time::timeout,
-};
+use tokio::{sync::mpsc, time::timeout};
 
 use self::{decoding::Decoding, stream::Streaming, watch::Watch};
 use super::{outlet::Outlet, publisher::PublisherMessage, shared::SlotShared, slot::SlotMessage};
@@ -30,9 +27,8 @@ use crate::{
 /// Bound on asking Kafka for a topic's partitions.
 const METADATA: Duration = Duration::from_secs(10);
 
-/// Sessions that begin at the same time: each asks PostgreSQL a dozen questions on two connections, and opens a producer.
-static STARTS: Semaphore = Semaphore::const_new(16);
-/// How long a session that begins keeps others waiting: what takes longer is waiting itself, for a server or a transaction.
+/// How long a session that begins keeps others of its database waiting: what takes longer is waiting itself, for a server or a
+/// transaction.
 const TURN: Duration = Duration::from_secs(1);
 
 /// What a session can be told.
@@ -63,7 +59,8 @@ impl Session {
 
     /// Opens when its turn has come.
     async fn take_turn(self) -> Result<Streaming, Trouble> {
-        let turn = STARTS.acquire().await;
+        let starts = Arc::clone(&self.shared.starts);
+        let turn = starts.acquire().await;
         let mut open = Box::pin(self.open());
         if let Ok(opened) = timeout(TURN, &mut open).await {
             return opened;

@@ -30,7 +30,8 @@ const NO_MORE_BORROWING: Duration = Duration::from_secs(1);
 /// How long the end of the stream may take once everything is acknowledged.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Bytes of credit that are handed over at once, though more is in the buffer: a batch that grows further is copied as it grows.
+/// Bytes of credit that are handed over at once, though more is in the buffer: a batch that grows further is copied as it grows. Never
+/// more than the slot's reserve, see `Account::room`.
 const BURST: usize = 512 * 1024;
 
 /// Why decoding paused.
@@ -112,7 +113,7 @@ impl Streaming {
     fn decode(&mut self, turn: &mut Turn) -> Result<Pass, Stop> {
         let waiting = self.shared.ledger().waiting(self.shared.now());
         let may_borrow = waiting.is_none_or(|waiting| waiting.oldest < NO_MORE_BORROWING);
-        let mut room = 0;
+        let (mut room, burst) = (0, BURST.min(self.shared.account.reserve()));
         loop {
             if !turn.mode.wants(self.decoding.is_inside()) {
                 return Ok(Pass::Done);
@@ -141,7 +142,7 @@ impl Streaming {
                         }
                         turn.age =
                             self.decoding.commit_time().map_or(Duration::ZERO, |commit| server_time.since(commit));
-                        if self.decoding.uncharged() >= BURST {
+                        if self.decoding.uncharged() >= burst {
                             self.hand_over(turn);
                             room = 0;
                         }
