@@ -19,8 +19,8 @@ const PART: u32 = 8;
 /// What should have arrived of small messages before they are read (by two reads: the buffer takes half of it): the more, the fewer
 /// wake-ups and the fuller Kafka's batches.
 const ENOUGH: usize = 1024 * 1024;
-/// The same of large ones: a batch is full with a few of them, and the work on one pause's bytes should overlap with the next.
-const ENOUGH_LARGE: usize = 384 * 1024;
+/// The same of large ones: a batch is full with a few of them, and with more on its way the heap becomes fragmented.
+const ENOUGH_LARGE: usize = 512 * 1024;
 /// Average length from which messages are large.
 const LARGE: usize = 2048;
 /// How often is looked at what has arrived.

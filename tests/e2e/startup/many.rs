@@ -1,6 +1,8 @@
 //! More slots than begin at the same time.
 
-use std::{fs, net::TcpListener};
+use std::fs;
+
+use cdc_notifier::demo::postgres::TemporaryPostgres;
 
 use super::tools::{impatient, insert, namespace, wait_for_messages};
 use crate::{
@@ -18,11 +20,20 @@ fn heaps(service: &Service) -> String {
     found.unwrap_or_else(|| panic!("{environment}")).to_owned()
 }
 
+fn many_slots() -> TemporaryPostgres {
+    scene::postgres(&[("max_wal_senders", "60"), ("max_replication_slots", "60"), ("max_connections", "200")])
+}
+
+/// How many slots stream.
+fn streaming(service: &Service) -> usize {
+    let (_, body) = service.get("/api/v1/streams");
+    body["streams"].as_array().unwrap().iter().filter(|stream| stream["state"] == "streaming").count()
+}
+
 #[test]
 fn all_begin() {
     let kafka = kafka::shared();
-    let server =
-        scene::postgres(&[("max_wal_senders", "60"), ("max_replication_slots", "60"), ("max_connections", "200")]);
+    let server = many_slots();
     let mut sql = scene::connect(&server, "postgres");
     let to = namespace(kafka, "");
     let namespaces: Vec<_> = (0..MANY).map(|n| Namespace { name: format!("n{n}"), ..to.clone() }).collect();
@@ -46,35 +57,41 @@ fn all_begin() {
     assert_eq!(kafka.consume_all(&to.lifecycle).len(), MANY);
 }
 
-/// A server that accepts a connection and says nothing keeps its own slots waiting, and no others.
+/// To create a slot PostgreSQL waits for the transactions that are open. Who waits for that keeps nobody else from beginning.
 #[test]
-fn who_waits_for_a_server_keeps_nobody_from_beginning() {
+fn who_waits_for_a_transaction_keeps_nobody_from_beginning() {
     let kafka = kafka::shared();
-    let server = scene::postgres(&[]);
+    let server = many_slots();
     let mut sql = scene::connect(&server, "postgres");
-    let namespace = namespace(kafka, "default/default");
-    scene::create_tables(&mut sql, &[&namespace]);
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = silent.local_addr().unwrap().port();
-    let mut configuration =
-        impatient(kafka).database("z", &server, "postgres").stream("z", "good", &namespace).add(&format!(
-            "[databases.a]\nhost = \"127.0.0.1\"\nport = {port}\ndatabase = \"postgres\"\nusername = \"postgres\""
-        ));
-    for slot in 0..MANY {
-        let namespace = Namespace { name: format!("n{slot}"), ..namespace.clone() };
-        configuration = configuration.stream("a", &format!("silent_{slot}"), &namespace);
+    let to = namespace(kafka, "");
+    let namespaces: Vec<_> = (0..MANY).map(|n| Namespace { name: format!("n{n}"), ..to.clone() }).collect();
+    scene::create_tables(&mut sql, &namespaces.iter().collect::<Vec<_>>());
+    // The last one is there already.
+    let old = &namespaces[MANY - 1];
+    sql.batch_execute(&format!(
+        "ALTER TABLE \"{0}_processes\" REPLICA IDENTITY FULL;
+         CREATE PUBLICATION \"{0}\" FOR TABLE \"{0}_processes\", \"{0}_events\"",
+        old.name
+    ))
+    .unwrap();
+    sql.execute("SELECT pg_create_logical_replication_slot('slot_old', 'pgoutput')", &[]).unwrap();
+    let mut configuration = impatient(kafka).database("main", &server, "postgres");
+    for (place, namespace) in namespaces.iter().enumerate() {
+        let slot = if place == MANY - 1 { "slot_old".to_owned() } else { format!("slot_new_{place}") };
+        configuration = configuration.stream("main", &slot, namespace);
     }
+    let mut open = sql.transaction().unwrap();
+    open.execute("SELECT pg_current_xact_id()", &[]).unwrap();
     let service = Service::start_with_environment(configuration.text(), &[("MALLOC_ARENA_MAX", "3")]);
-    eventually("the other server's slot streams", PATIENCE, || {
-        let (_, body) = service.get("/api/v1/streams");
-        let state = service.slot("good")["state"].clone();
-        // The first attempts of the others have not ended.
-        let streams = body["streams"].as_array().unwrap();
-        let failed = streams.iter().filter(|stream| !stream["last_error"].is_null()).count();
-        assert_eq!(failed, 0, "{body}");
-        if state == "streaming" { Ok(()) } else { Err(state.to_string()) }
-    });
+    service.wait_for_state("slot_old", "streaming");
+    assert_eq!(streaming(&service), 1, "the others wait");
+    let (_, body) = service.get("/api/v1/streams");
+    let failed = body["streams"].as_array().unwrap().iter().filter(|stream| !stream["last_error"].is_null()).count();
+    assert_eq!(failed, 0, "it has not waited until a first attempt was over: {body}");
     assert_eq!(heaps(&service), "3", "the operator's choice");
-    insert(&mut sql, &namespace.name, "a process");
-    wait_for_messages(&service, "good", 1);
+    open.commit().unwrap();
+    eventually("the others stream", PATIENCE, || match streaming(&service) {
+        MANY => Ok(()),
+        less => Err(less.to_string()),
+    });
 }
