@@ -3,15 +3,16 @@
 use std::fs;
 
 use cdc_notifier::demo::postgres::TemporaryPostgres;
+use postgres::Client;
 
 use super::tools::{impatient, insert, namespace, wait_for_messages};
 use crate::{
-    kafka,
+    kafka::{self, KafkaServer},
     scene::{self, Namespace},
     service::{PATIENCE, Service, eventually},
 };
 
-const MANY: usize = 40;
+const MANY: usize = 20;
 
 /// How many heaps the process may have.
 fn heaps(service: &Service) -> String {
@@ -22,6 +23,14 @@ fn heaps(service: &Service) -> String {
 
 fn many_slots() -> TemporaryPostgres {
     scene::postgres(&[("max_wal_senders", "60"), ("max_replication_slots", "60"), ("max_connections", "200")])
+}
+
+/// They share their topics.
+fn many_namespaces(kafka: &KafkaServer, sql: &mut Client) -> Vec<Namespace> {
+    let to = namespace(kafka, "");
+    let namespaces: Vec<_> = (0..MANY).map(|n| Namespace { name: format!("n{n}"), ..to.clone() }).collect();
+    scene::create_tables(sql, &namespaces.iter().collect::<Vec<_>>());
+    namespaces
 }
 
 /// How many slots stream.
@@ -35,9 +44,7 @@ fn all_begin() {
     let kafka = kafka::shared();
     let server = many_slots();
     let mut sql = scene::connect(&server, "postgres");
-    let to = namespace(kafka, "");
-    let namespaces: Vec<_> = (0..MANY).map(|n| Namespace { name: format!("n{n}"), ..to.clone() }).collect();
-    scene::create_tables(&mut sql, &namespaces.iter().collect::<Vec<_>>());
+    let namespaces = many_namespaces(kafka, &mut sql);
     let mut configuration = impatient(kafka).database("main", &server, "postgres");
     for namespace in &namespaces {
         configuration = configuration.stream("main", &format!("slot_{}", namespace.name), namespace);
@@ -54,7 +61,7 @@ fn all_begin() {
         wait_for_messages(&service, &format!("slot_{}", namespace.name), 1);
     }
     service.stop();
-    assert_eq!(kafka.consume_all(&to.lifecycle).len(), MANY);
+    assert_eq!(kafka.consume_all(&namespaces[0].lifecycle).len(), MANY);
 }
 
 /// To create a slot PostgreSQL waits for the transactions that are open. Who waits for that keeps nobody else from beginning.
@@ -63,9 +70,7 @@ fn who_waits_for_a_transaction_keeps_nobody_from_beginning() {
     let kafka = kafka::shared();
     let server = many_slots();
     let mut sql = scene::connect(&server, "postgres");
-    let to = namespace(kafka, "");
-    let namespaces: Vec<_> = (0..MANY).map(|n| Namespace { name: format!("n{n}"), ..to.clone() }).collect();
-    scene::create_tables(&mut sql, &namespaces.iter().collect::<Vec<_>>());
+    let namespaces = many_namespaces(kafka, &mut sql);
     // The last one is there already.
     let old = &namespaces[MANY - 1];
     sql.batch_execute(&format!(
