@@ -11,6 +11,7 @@ pub mod mock;
 mod offsets;
 pub mod options;
 pub mod partitioner;
+mod polling;
 mod producer;
 pub mod topics;
 mod trouble;

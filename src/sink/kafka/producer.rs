@@ -1,6 +1,7 @@
 //! The producer: idempotent, gapless, patient, and finished at its first failure.
 
 use std::{
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, OnceLock,
@@ -17,7 +18,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode as Code},
     message::{Header, OwnedHeaders},
     producer::{
-        BaseRecord, DeliveryResult, NoCustomPartitioner, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer,
+        BaseProducer, BaseRecord, DeliveryResult, NoCustomPartitioner, Producer as _, ProducerContext, PurgeConfig,
     },
 };
 
@@ -25,6 +26,7 @@ use super::{
     OffsetWatch,
     error::{self, About},
     options::{client_config, creation_error},
+    polling::Polled,
     trouble::Connection,
 };
 use crate::{
@@ -42,7 +44,7 @@ const PURGE: Duration = Duration::from_millis(500);
 /// another reason than a full queue, ends it: nothing is handed over afterwards, so nothing overtakes what failed.
 /// librdkafka's own fatal errors are not enough, a missing topic is none.
 pub struct Producer {
-    inner: ThreadedProducer<Context>,
+    inner: Polled<Context>,
 }
 
 impl Producer {
@@ -68,8 +70,9 @@ impl Producer {
             records: AtomicUsize::new(0),
         };
         let config = client_config(client, memory).map_err(|error| configuration(&error))?;
-        let inner =
+        let inner: BaseProducer<Context> =
             config.create_with_context(context).map_err(|error| configuration(&creation_error(client, &error)))?;
+        let inner = Polled::begin(inner).map_err(|error| no_thread(&error))?;
         Ok(Self { inner })
     }
 
@@ -205,6 +208,15 @@ impl std::fmt::Debug for Producer {
 
 fn configuration(error: &super::PropertyError) -> Trouble {
     Trouble::new(Class::KafkaLogin, error.to_string(), error.remedy.clone())
+}
+
+fn no_thread(error: &io::Error) -> Trouble {
+    let message = format!("the system gives no thread for a Kafka producer: {error}");
+    Trouble::new(
+        Class::KafkaUnavailable,
+        message,
+        "raise the limit of processes and threads (ulimit -u, TasksMax, pids.max)",
+    )
 }
 
 fn bug(what: &str) -> Trouble {
