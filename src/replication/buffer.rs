@@ -6,8 +6,11 @@ use super::error::Failure;
 
 /// Size while little comes.
 const IDLE: usize = 32 * 1024;
-/// Size while much comes. Larger only for a message that is larger, and only as long as that is there.
-const BUSY: usize = 512 * 1024;
+/// Largest size while much comes: what a pause brings (`coalesce`) is taken by one read. More than was set only for a message that is
+/// larger, and only as long as that is there.
+const BUSY: usize = 1024 * 1024;
+/// Smallest size while much comes.
+const BUSY_AT_LEAST: usize = 64 * 1024;
 /// Reads in a row that filled less than a quarter, before the buffer gets smaller.
 const QUIET_READS: u8 = 32;
 /// Type and length.
@@ -23,6 +26,8 @@ pub(super) struct ReadBuffer {
     end: usize,
     /// Bytes of the longest message that is taken.
     limit: usize,
+    /// Size while much comes.
+    busy: usize,
     /// Bytes that the message at `start` has in all, if it is known and not all there.
     wanted: usize,
     was_full: bool,
@@ -32,21 +37,31 @@ pub(super) struct ReadBuffer {
 impl ReadBuffer {
     /// An empty one that takes messages up to this length.
     pub(super) fn new(limit: usize) -> Self {
-        Self { bytes: vec![0; IDLE], start: 0, end: 0, limit, wanted: 0, was_full: false, quiet: 0 }
+        Self { bytes: vec![0; IDLE], start: 0, end: 0, limit, busy: BUSY, wanted: 0, was_full: false, quiet: 0 }
     }
 
     pub(super) const fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
 
+    /// About how large it is while much comes, in bytes.
+    pub(super) fn set_busy(&mut self, bytes: usize) {
+        self.busy = bytes.clamp(BUSY_AT_LEAST, BUSY);
+    }
+
+    /// Whether the last read left no room.
+    pub(super) const fn was_full(&self) -> bool {
+        self.was_full
+    }
+
     /// Room to read into, after what is there. Empty only if nothing was taken from a full buffer.
     pub(super) fn room(&mut self) -> &mut [u8] {
         let pending = self.end - self.start;
         let size = self.bytes.len();
-        let target = if pending == 0 && size > BUSY {
-            BUSY
-        } else if self.was_full && size < BUSY {
-            (size * 2).min(BUSY)
+        let target = if pending == 0 && size > self.busy {
+            self.busy
+        } else if self.was_full && size < self.busy {
+            (size * 2).min(self.busy)
         } else if pending == 0 && self.quiet >= QUIET_READS && size > IDLE {
             (size / 2).max(IDLE)
         } else {
@@ -164,9 +179,14 @@ mod tests {
             through(&mut buffer, &message(b'd', 10), usize::MAX);
         }
         assert_eq!(buffer.room().len(), IDLE);
-        let stream = message(b'd', 1000).repeat(1000);
+        let stream = message(b'd', 1000).repeat(2000);
         through(&mut buffer, &stream, usize::MAX);
         assert_eq!(buffer.bytes.len(), BUSY, "full reads make it larger");
+        for (set, is) in [(100_000, 100_000), (1, BUSY_AT_LEAST), (usize::MAX, BUSY)] {
+            buffer.set_busy(set);
+            through(&mut buffer, &stream, usize::MAX);
+            assert_eq!(buffer.bytes.len(), is, "but not larger than was set");
+        }
     }
 
     #[test]

@@ -16,8 +16,7 @@ const LONGEST: Duration = Duration::from_millis(20);
 const SHORTEST: Duration = Duration::from_millis(2);
 /// The part of its age by which a change may become older.
 const PART: u32 = 8;
-/// What should have arrived of small messages before they are read (by two reads: the buffer takes half of it): the more, the fewer
-/// wake-ups and the fuller Kafka's batches.
+/// What should have arrived of small messages before they are read: the more, the fewer wake-ups and the fuller Kafka's batches.
 const ENOUGH: usize = 1024 * 1024;
 /// The same of large ones: a batch is full with a few of them, and with more on its way the heap becomes fragmented.
 const ENOUGH_LARGE: usize = 512 * 1024;

@@ -55,6 +55,17 @@ impl ReplicationStream {
         self.server_version
     }
 
+    /// About how many bytes to read at once at most, between 64 KiB and 1 MiB.
+    pub fn set_buffer(&mut self, bytes: usize) {
+        self.wire.set_buffer(bytes);
+    }
+
+    /// Whether the last read took as much as it could: more is probably there.
+    #[must_use]
+    pub const fn was_full(&self) -> bool {
+        self.wire.was_full()
+    }
+
     /// Reads what is there into the buffer, waiting only if nothing is, and returns the number of bytes. Take every message with
     /// `next` before the next call.
     ///

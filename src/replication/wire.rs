@@ -56,6 +56,14 @@ impl Wire {
         self.incoming.set_limit(super::buffer::LONGEST);
     }
 
+    pub(super) fn set_buffer(&mut self, bytes: usize) {
+        self.incoming.set_busy(bytes);
+    }
+
+    pub(super) const fn was_full(&self) -> bool {
+        self.incoming.was_full()
+    }
+
     /// Reads what is there, waiting only if nothing is; the number of bytes. Also sends what is unsent.
     pub(super) async fn read(&mut self) -> Result<usize, Failure> {
         poll_fn(|cx| self.poll_read(cx)).await

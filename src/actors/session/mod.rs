@@ -199,7 +199,9 @@ impl Session {
         let binary = connection.server_version() >= 140_000;
         shared.set_walsender(connection.pid());
         // From the slot's own position: one of ours would make the server skip in silence, also on a history that is not ours.
-        let started = connection.start_replication(&shared.slot.name, Lsn::ZERO, &publications, binary).await?;
+        let mut started = connection.start_replication(&shared.slot.name, Lsn::ZERO, &publications, binary).await?;
+        // With many slots the buffers would be a memory of their own.
+        started.set_buffer(shared.account.reserve() / 2);
         shared.known().server = Some((server.system_identifier, server.timeline));
         shared.carry();
         let (database, slot) = (&shared.database.name, &shared.slot.name);

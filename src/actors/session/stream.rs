@@ -255,7 +255,10 @@ impl Streaming {
     /// The pause before the next read, out of the event loop.
     fn pause(&mut self, now: Duration, bytes: usize, turn: &Turn) -> Option<Pause> {
         // One message fills a piece of a Unix socket, which has few: it is full at once.
-        let pause = Pause::begin(now, bytes, turn.messages, turn.age).filter(|_| !self.stream.is_unix())?;
+        if self.stream.is_unix() || self.stream.was_full() {
+            return None;
+        }
+        let pause = Pause::begin(now, bytes, turn.messages, turn.age)?;
         self.stream.deregister();
         Some(pause)
     }

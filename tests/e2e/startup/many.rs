@@ -14,11 +14,11 @@ use crate::{
 
 const MANY: usize = 20;
 
-/// How many heaps the process may have.
-fn heaps(service: &Service) -> String {
+/// What the C library has been told: how many heaps the process may have, and when they shrink.
+fn heaps(service: &Service) -> [Option<String>; 2] {
     let environment = fs::read_to_string(format!("/proc/{}/environ", service.pid())).unwrap();
-    let found = environment.split('\0').find_map(|entry| entry.strip_prefix("MALLOC_ARENA_MAX="));
-    found.unwrap_or_else(|| panic!("{environment}")).to_owned()
+    let found = |name| environment.split('\0').find_map(|entry| entry.strip_prefix(name)).map(str::to_owned);
+    ["MALLOC_ARENA_MAX=", "MALLOC_TRIM_THRESHOLD_="].map(found)
 }
 
 fn many_slots() -> TemporaryPostgres {
@@ -53,7 +53,11 @@ fn all_begin() {
     for namespace in &namespaces {
         service.wait_for_state(&format!("slot_{}", namespace.name), "streaming");
     }
-    assert_eq!(heaps(&service), "1", "what one thread frees is of use to all");
+    assert_eq!(
+        heaps(&service),
+        [Some("1".to_owned()), Some("1048576".to_owned())],
+        "what one thread frees is of use to all"
+    );
     for namespace in &namespaces {
         insert(&mut sql, &namespace.name, "a process");
     }
@@ -93,7 +97,7 @@ fn who_waits_for_a_transaction_keeps_nobody_from_beginning() {
     let (_, body) = service.get("/api/v1/streams");
     let failed = body["streams"].as_array().unwrap().iter().filter(|stream| !stream["last_error"].is_null()).count();
     assert_eq!(failed, 0, "it has not waited until a first attempt was over: {body}");
-    assert_eq!(heaps(&service), "3", "the operator's choice");
+    assert_eq!(heaps(&service), [Some("3".to_owned()), None], "the operator's choice");
     open.commit().unwrap();
     eventually("the others stream", PATIENCE, || match streaming(&service) {
         MANY => Ok(()),
