@@ -69,7 +69,7 @@ fn check(first: u64, count: u64) -> Tally {
 }
 
 /// What is seen at least once in a thousand schedules: otherwise they try less than they should.
-const COMMON: [&str; 25] = [
+const COMMON: [&str; 27] = [
     "a batch refused for its size",
     "a broker that hangs",
     "a connection closed because nothing is confirmed",
@@ -93,6 +93,8 @@ const COMMON: [&str; 25] = [
     "a server that is shut down",
     "a slot in another's hands",
     "a slot taken by another",
+    "crashed too often",
+    "cut off for its silence",
     "partitions added",
     "reading paused",
 ];
