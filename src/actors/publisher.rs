@@ -20,8 +20,9 @@ use super::{
     shared::SlotShared,
 };
 use crate::{
-    change::{Class, Token, Topic, Trouble},
+    change::{Class, Topic, Trouble},
     config::Namespace,
+    delivery::{Alone, Lane},
     pipeline::{Position, Record},
     sink::{
         Refused,
@@ -55,10 +56,7 @@ struct Line {
     outlet: Arc<Outlet>,
     /// Partitions of the eventsink and the lifecycle topic.
     counts: [PartitionCount; 2],
-    /// Those that records are placed by now.
-    current: [i32; 2],
-    /// A record was refused: the rest of the session's records are not handed over.
-    refused: bool,
+    lane: Lane,
 }
 
 pub(super) struct PublisherState {
@@ -92,7 +90,7 @@ impl Actor for Publisher {
             PublisherMessage::Open { outlet, counts } => {
                 let topics = [&state.namespace.eventsink_topic, &state.namespace.lifecycle_topic];
                 let counts = topics.map(|topic| counts.of(topic));
-                state.line = Some(Line { outlet, counts, current: [0, 0], refused: false });
+                state.line = Some(Line { outlet, counts, lane: Lane::default() });
             }
             PublisherMessage::Close => state.line = None,
             PublisherMessage::Parcel(mut parcel) => {
@@ -121,7 +119,7 @@ enum Refusal {
 impl PublisherState {
     /// Hands one record over. False: nothing more may be handed over.
     async fn publish(&mut self, record: &Record<'_>, parcel: &mut Parcel) -> bool {
-        let Some(line) = self.line.as_mut().filter(|line| !line.refused) else { return false };
+        let Some(line) = self.line.as_mut().filter(|line| line.lane.is_open()) else { return false };
         let (shared, namespace) = (&self.shared, &self.namespace);
         let outcome = if shared.is_closing() {
             Err(Refusal::Closing)
@@ -135,8 +133,7 @@ impl PublisherState {
             }
         };
         let Err(refusal) = outcome else { return true };
-        // Whatever the reason: nothing may be handed over behind what was not.
-        line.refused = true;
+        line.lane.refuse();
         if let Refusal::Failed(trouble) = refusal {
             let trouble = line.cause(trouble).await;
             self.shared.send_failed(trouble);
@@ -176,7 +173,9 @@ impl Line {
             Topic::Eventsink => (&namespace.eventsink_topic, 0),
             Topic::Lifecycle => (&namespace.lifecycle_topic, 1),
         };
-        let count = self.partitions(place, record.token)?;
+        let latest = self.counts.get(place).map_or(0, PartitionCount::get);
+        let in_flight = || self.outlet.in_flight(record.token);
+        let count = self.lane.partitions(record.token.topic(), latest, in_flight).ok_or(Refused::Full)?;
         let partition = partition(namespace.partitioner, record.key, count);
         let cost = shared.cost(number, record.key.len() + record.value.len());
         let texts = namespace.headers.then(|| headers(&record.position));
@@ -185,20 +184,6 @@ impl Line {
         self.outlet.send(topic, partition, record, headers, cost)?;
         parcel.handed_over(cost);
         Ok(())
-    }
-
-    /// The partitions of a topic. After some were added, records are placed by the new count only when nothing placed by the old
-    /// one is unsettled: a key may move to another partition, and its records must stay in order. Until then there is no room.
-    fn partitions(&mut self, place: usize, token: Token) -> Result<i32, Refused> {
-        let latest = self.counts.get(place).map_or(0, PartitionCount::get);
-        let Some(current) = self.current.get_mut(place) else { return Ok(latest) };
-        if *current != latest {
-            if *current != 0 && self.outlet.in_flight(token) > 0 {
-                return Err(Refused::Full);
-            }
-            *current = latest;
-        }
-        Ok(latest)
     }
 
     /// Why nothing more can be handed over: a producer that has failed tells it with the report of the record at fault.
@@ -253,7 +238,7 @@ async fn alone(
     }
     match line.outlet.broken() {
         None => Ok(()),
-        Some(trouble) if trouble.class == Class::MessageTooLarge && line.outlet.given_up() == Some(record.token) => {
+        Some(trouble) if Alone::is_culprit(trouble.class, line.outlet.given_up() == Some(record.token)) => {
             Err(Refusal::Failed(too_large(namespace, record, &trouble)))
         }
         Some(trouble) => Err(Refusal::Failed(trouble)),

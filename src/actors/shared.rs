@@ -17,7 +17,7 @@ use super::{outlet::Outlet, slot::SlotMessage};
 use crate::{
     change::{Lsn, Trouble},
     config::{Database, KafkaClient, Limits, Retry, Slot},
-    delivery::{Account, Known, Ledger, Pool, RetryTimes},
+    delivery::{Account, Alone, Known, Ledger, Pool, RetryTimes},
     observability::{AtomicLsn, SlotStatus},
     replication::Joining,
     sink::kafka::{
@@ -48,7 +48,7 @@ pub(super) struct SlotShared {
     /// No session runs: what is not with Kafka yet is not handed over any more.
     closing: AtomicBool,
     /// Up to where records are sent alone, because one of them was refused for its size.
-    pub(super) alone_until: AtomicLsn,
+    pub(super) alone: Alone,
     ledger: Mutex<Ledger>,
     turn: tokio::sync::Mutex<()>,
     known: Mutex<Known>,
@@ -98,7 +98,7 @@ impl SlotShared {
             starts,
             wake: Notify::new(),
             closing: AtomicBool::new(false),
-            alone_until: AtomicLsn::default(),
+            alone: Alone::default(),
             ledger: Mutex::new(Ledger::new(REMEMBERED)),
             turn: tokio::sync::Mutex::new(()),
             known: Mutex::new(Known::default()),
@@ -363,11 +363,6 @@ impl SlotShared {
 
     /// Whether records are to be sent one at a time now.
     pub(super) fn alone(&self) -> bool {
-        let until = self.alone_until.get();
-        if self.status.confirmed.get() > until {
-            // For good, although a slot that falls back has its confirmed position there again.
-            self.alone_until.set(Lsn::ZERO);
-        }
-        until != Lsn::ZERO && self.status.confirmed.get() <= until
+        self.alone.holds(self.status.confirmed.get())
     }
 }

@@ -220,9 +220,7 @@ impl SlotState {
     fn send_failed(&self, trouble: Trouble) -> Input {
         if trouble.class == Class::MessageTooLarge {
             // The refusal names a batch: what is in flight now is sent again one by one, until the culprit is alone.
-            if let Some(newest) = self.shared.ledger().newest_commit() {
-                self.shared.alone_until.set(newest);
-            }
+            self.shared.alone.suspect(&self.shared.ledger());
         }
         let before = self.session.as_ref().map(|running| running.confirmed);
         Input::SendFailed {

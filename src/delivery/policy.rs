@@ -96,9 +96,24 @@ pub fn flow(waiting: Option<Waiting>, times: &RetryTimes) -> Flow {
     }
 }
 
+/// How long the oldest message of a slot may wait while it still borrows memory.
+const NO_MORE_BORROWING: Duration = Duration::from_secs(1);
+
+/// Whether a slot may borrow memory: one whose Kafka is away may not.
+#[must_use]
+pub fn may_borrow(waiting: Option<Waiting>) -> bool {
+    waiting.is_none_or(|waiting| waiting.oldest < NO_MORE_BORROWING)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slot_whose_kafka_is_away_borrows_nothing() {
+        let waiting = |millis| Some(Waiting { oldest: Duration::from_millis(millis), any: Duration::ZERO });
+        assert_eq!([None, waiting(999), waiting(1_000)].map(may_borrow), [true, true, false]);
+    }
 
     #[test]
     fn time_without_confirmation_first_pauses_then_closes() {

@@ -21,7 +21,8 @@ struct Put {
 
 fn put() -> impl Strategy<Value = Put> {
     let meaning = prop_oneof![
-        5 => Just(Meaning::Message),
+        3 => Just(Meaning::Message),
+        2 => Just(Meaning::Event),
         2 => Just(Meaning::Nothing),
         1 => Just(Meaning::Poison),
         1 => Just(Meaning::Unwritable),
@@ -60,7 +61,8 @@ fn take(pipeline: &mut Pipeline, got: &mut [Vec<Got>]) -> usize {
         assert_eq!(batch.records().count(), batch.len());
         bytes += batch.bytes();
         for record in batch.records() {
-            assert_eq!((record.token.namespace(), record.token.topic()), (namespace, Topic::Lifecycle));
+            let topic = if record.value[0] == b'e' { Topic::Eventsink } else { Topic::Lifecycle };
+            assert_eq!((record.token.namespace(), record.token.topic()), (namespace, topic));
             let position = record.position;
             let id = rows::id(record.value);
             let number = record.token.sequence();
@@ -96,7 +98,7 @@ proptest! {
             let made = pipeline.change(lsn, put.table, &change, number);
             match (put.meaning, namespace) {
                 (_, 3..) | (Meaning::Nothing, _) => prop_assert_eq!(made, Ok(None)),
-                (Meaning::Message, _) => {
+                (Meaning::Message | Meaning::Event | Meaning::Large, _) => {
                     let size = put.key.len() + 9;
                     prop_assert_eq!(made, Ok(Some((namespace, size))));
                     charged += size;

@@ -4,8 +4,9 @@
 pub(crate) struct Random(u64);
 
 impl Random {
-    pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed)
+    /// The numbers of one step of a schedule: they do not depend on what other steps draw.
+    pub(crate) const fn of_step(seed: u64, step: u64) -> Self {
+        Self(Self(seed ^ step.wrapping_mul(0xD134_2543_DE82_EF95)).next())
     }
 
     pub(crate) const fn next(&mut self) -> u64 {

@@ -2,8 +2,8 @@
 
 use cdc_notifier::{
     change::{
-        Change, Column, InvalidRow, Lifecycle, Notification, Old, Relation, ReplicaIdentity, Transaction, Trouble,
-        Tuple, Value,
+        Change, Column, InvalidRow, Lifecycle, Notification, Old, PgTimestamp, Relation, ReplicaIdentity, Transaction,
+        Trouble, Tuple, Value,
     },
     encoding::Encoder,
     pipeline::{Line, Pipeline},
@@ -13,7 +13,12 @@ use cdc_notifier::{
 /// What a row means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
+    /// Of the lifecycle topic.
     Message,
+    /// A message of the eventsink topic.
+    Event,
+    /// One that Kafka refuses for its size.
+    Large,
     /// It is of no interest.
     Nothing,
     /// The source refuses it.
@@ -26,6 +31,8 @@ impl Meaning {
     const fn mark(self) -> u8 {
         match self {
             Self::Message => b'm',
+            Self::Event => b'e',
+            Self::Large => b'l',
             Self::Nothing => b'n',
             Self::Poison => b'p',
             Self::Unwritable => b'u',
@@ -107,6 +114,13 @@ impl Table for Meanings {
         let value = text(&row, 1);
         match value[0] {
             b'n' => Ok(None),
+            b'e' => Ok(Some(Notification::MachineEvent {
+                machine_id: text(&row, 0),
+                event_id: 1,
+                created_at: PgTimestamp(0),
+                format_version: None,
+                payload: value.into(),
+            })),
             b'p' => Err(InvalidRow::new("id", "poison")),
             _ => {
                 let event = Lifecycle::Failed { reason: value };
@@ -129,14 +143,16 @@ impl Encoder for Plain {
         notification: &Notification<'_>,
         out: &mut Vec<u8>,
     ) -> Result<usize, InvalidRow> {
-        let Notification::Lifecycle { machine_id, event: Lifecycle::Failed { reason } } = notification else {
-            panic!("{notification:?}")
+        let (machine_id, value) = match notification {
+            Notification::Lifecycle { machine_id, event: Lifecycle::Failed { reason } } => (machine_id, *reason),
+            Notification::MachineEvent { machine_id, payload, .. } => (machine_id, payload.as_ref()),
+            Notification::Lifecycle { .. } => panic!("{notification:?}"),
         };
         out.extend(*machine_id);
-        if reason[0] == b'u' {
+        if value[0] == b'u' {
             return Err(InvalidRow::new("id", "unwritable"));
         }
-        out.extend(*reason);
+        out.extend(value);
         Ok(machine_id.len())
     }
 }

@@ -19,14 +19,12 @@ use super::{
 use crate::{
     actors::{publisher::PublisherMessage, shared::SlotShared, slot::SlotMessage},
     change::{Class, Lsn, PgTimestamp, Trouble},
-    delivery::{Disposition, Ended, Flow, Mode, Phase, Waiting, disposition, flow},
+    delivery::{Disposition, Ended, Flow, Mode, Phase, Waiting, disposition, flow, may_borrow},
     replication::{self, CopyData, Feedback, Frame, ReplicationStream, StatusUpdate, coalesce::Pause},
 };
 
 /// How often progress is looked at while something waits for Kafka or for acknowledgement.
 const LOOK: Duration = Duration::from_millis(100);
-/// A slot whose oldest message has waited this long borrows no more memory.
-const NO_MORE_BORROWING: Duration = Duration::from_secs(1);
 /// How long the end of the stream may take once everything is acknowledged.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -112,7 +110,7 @@ impl Streaming {
     /// Decodes what is in the buffer, as far as mode and credit allow.
     fn decode(&mut self, turn: &mut Turn) -> Result<Pass, Stop> {
         let waiting = self.shared.ledger().waiting(self.shared.now());
-        let may_borrow = waiting.is_none_or(|waiting| waiting.oldest < NO_MORE_BORROWING);
+        let may_borrow = may_borrow(waiting);
         let (mut room, burst) = (0, BURST.min(self.shared.account.reserve()));
         loop {
             if !turn.mode.wants(self.decoding.is_inside()) {

@@ -1,14 +1,21 @@
 //! A model of PostgreSQL: a log of transactions, one slot, one walsender.
 
-use std::{collections::VecDeque, rc::Rc};
+use std::{collections::VecDeque, rc::Rc, time::Duration};
 
 use cdc_notifier::{
-    change::{Lsn, PgTimestamp, Transaction},
+    change::{Lsn, PgTimestamp, Topic, Transaction},
     delivery::Server,
+    pipeline::Position,
     replication::StatusUpdate,
 };
 
+use super::oracle::{Message, Oracle};
 use crate::{random::Random, rows::Meaning};
+
+/// `wal_sender_timeout`.
+pub(super) const TIMEOUT: Duration = Duration::from_mins(1);
+/// A session that is looked after less often than this may well be cut off.
+const ATTENTION: Duration = Duration::from_secs(25);
 
 /// A row that a transaction changed. Its id is unique and rises in the order of the commits.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +30,15 @@ impl Row {
     pub(super) fn is_message(&self) -> bool {
         self.meaning != Meaning::Nothing
     }
+
+    /// Nobody can deliver it before a person has done something.
+    pub(super) const fn is_bad(&self) -> bool {
+        matches!(self.meaning, Meaning::Poison | Meaning::Unwritable | Meaning::Large)
+    }
+
+    pub(super) const fn topic(&self) -> Topic {
+        if matches!(self.meaning, Meaning::Event) { Topic::Eventsink } else { Topic::Lifecycle }
+    }
 }
 
 #[derive(Debug)]
@@ -36,6 +52,15 @@ pub(super) struct Commit {
 impl Commit {
     pub(super) const fn start(&self) -> u64 {
         self.transaction.commit_lsn.get()
+    }
+
+    /// What must become of the row at this place.
+    fn message(&self, place: usize) -> Message {
+        let row = self.rows[place];
+        let ordinal = self.rows[..place].iter().filter(|other| other.namespace == row.namespace).count();
+        let position = Position { transaction: self.transaction, lsn: Lsn::new(row.id), ordinal: ordinal as u32 };
+        let mark = if row.topic() == Topic::Eventsink { b'e' } else { b'm' };
+        Message { id: row.id, key: row.key, topic: row.topic(), mark, position }
     }
 }
 
@@ -56,7 +81,18 @@ pub(super) struct Link {
     sent: u64,
     greeted: bool,
     pub(super) wire: VecDeque<Frame>,
-    pub(super) uplink: VecDeque<StatusUpdate>,
+    uplink: VecDeque<StatusUpdate>,
+    /// When the client was last heard.
+    heard: Duration,
+    /// When the session last had its turn, and the longest time between two turns.
+    turn: Duration,
+    gap: Duration,
+}
+
+/// Another consumer, which has the slot.
+struct Holder {
+    session: u64,
+    next: usize,
 }
 
 pub(super) struct Postgres {
@@ -74,6 +110,8 @@ pub(super) struct Postgres {
     empty: bool,
     next: u64,
     pub(super) link: Option<Link>,
+    holder: Option<Holder>,
+    holders: u64,
 }
 
 impl Postgres {
@@ -91,6 +129,8 @@ impl Postgres {
             empty: random.one_in(2),
             next: 1,
             link: None,
+            holder: None,
+            holders: 0,
         }
     }
 
@@ -103,7 +143,9 @@ impl Postgres {
             let meaning = match random.below(60) {
                 0 if faults => Meaning::Poison,
                 1 if faults => Meaning::Unwritable,
-                2..12 => Meaning::Nothing,
+                2 if faults => Meaning::Large,
+                3..12 => Meaning::Nothing,
+                12..30 => Meaning::Event,
                 _ => Meaning::Message,
             };
             // A key belongs to one namespace.
@@ -111,8 +153,11 @@ impl Postgres {
         };
         let rows = (0..rows).map(row).collect();
         let start = self.wal_end + random.between(0, 3) * 8;
-        let transaction =
-            Transaction { xid: 700 + number as u32, commit_lsn: Lsn::new(start), commit_time: PgTimestamp(0) };
+        let transaction = Transaction {
+            xid: 700 + number as u32,
+            commit_lsn: Lsn::new(start),
+            commit_time: PgTimestamp(number.cast_signed()),
+        };
         let commit = Rc::new(Commit { number, transaction, end: start + 8, rows });
         self.wal_end = commit.end;
         self.log.push(Rc::clone(&commit));
@@ -138,7 +183,7 @@ impl Postgres {
     }
 
     /// START_REPLICATION.
-    pub(super) fn start(&mut self, session: u64, position: u64) {
+    pub(super) fn start(&mut self, session: u64, position: u64, now: Duration) {
         let start = position.max(self.confirmed);
         let next = self.log.partition_point(|commit| commit.start() < start);
         self.link = Some(Link {
@@ -149,7 +194,92 @@ impl Postgres {
             greeted: false,
             wire: VecDeque::new(),
             uplink: VecDeque::new(),
+            heard: now,
+            turn: now,
+            gap: Duration::ZERO,
         });
+    }
+
+    /// A session has its turn.
+    pub(super) fn turn(&mut self, now: Duration) {
+        if let Some(link) = &mut self.link {
+            link.gap = link.gap.max(now.saturating_sub(link.turn));
+            link.turn = now;
+        }
+    }
+
+    /// A session sends a status.
+    pub(super) fn hear(&mut self, update: StatusUpdate, now: Duration) {
+        if let Some(link) = &mut self.link {
+            link.heard = now;
+            link.uplink.push_back(update);
+        }
+    }
+
+    /// A client that says nothing is cut off, which must not happen to one that has its turns.
+    pub(super) fn tick(&mut self, now: Duration, oracle: &mut Oracle) {
+        self.turn_is_late(now);
+        if let Some(link) = self.link.take_if(|link| now.saturating_sub(link.heard) > TIMEOUT) {
+            oracle.saw("cut off for its silence");
+            if link.gap < ATTENTION {
+                oracle.violated(format!("session {} has said nothing for {TIMEOUT:?}", link.session));
+            }
+        }
+    }
+
+    fn turn_is_late(&mut self, now: Duration) {
+        if let Some(link) = &mut self.link {
+            link.gap = link.gap.max(now.saturating_sub(link.turn));
+        }
+    }
+
+    pub(super) const fn is_taken(&self) -> bool {
+        self.holder.is_some()
+    }
+
+    /// Another consumer takes the slot.
+    pub(super) fn take(&mut self) {
+        self.link = None;
+        self.holders += 1;
+        let next = self.log.partition_point(|commit| commit.start() < self.confirmed);
+        self.holder = Some(Holder { session: 1_000_000 + self.holders, next });
+    }
+
+    /// It lets go of it.
+    pub(super) fn let_go(&mut self) {
+        self.holder = None;
+    }
+
+    /// It delivers a transaction, or a part of one, and acknowledges the whole ones.
+    pub(super) fn deliver_elsewhere(&mut self, random: &mut Random, oracle: &mut Oracle) {
+        let Some(holder) = &mut self.holder else { return };
+        let session = holder.session;
+        let Some(commit) = self.log.get(holder.next).cloned() else { return };
+        holder.next += 1;
+        for (place, row) in commit.rows.iter().enumerate() {
+            if row.is_bad() || random.one_in(8) {
+                self.holder = None;
+                return;
+            }
+            if row.is_message() {
+                oracle.stored_elsewhere(self, commit.message(place), session);
+            }
+        }
+        self.acknowledge(commit.end);
+    }
+
+    fn acknowledge(&mut self, flush: u64) {
+        if flush > self.confirmed {
+            self.confirmed = flush;
+            self.since.push(flush);
+        }
+    }
+
+    /// What must become of the row with this id, if it is in this history.
+    pub(super) fn row(&self, id: u64) -> Option<Message> {
+        let place = self.log.partition_point(|commit| commit.number < id / 10);
+        let commit = self.log.get(place).filter(|commit| commit.number == id / 10)?;
+        ((id % 10) < commit.rows.len() as u64).then(|| commit.message((id % 10) as usize))
     }
 
     /// The walsender does one thing.
@@ -201,11 +331,8 @@ impl Postgres {
     /// The walsender takes the statuses that have arrived.
     pub(super) fn listen(&mut self) {
         let Some(link) = &mut self.link else { return };
-        for update in link.uplink.drain(..) {
-            if update.flush.get() > self.confirmed {
-                self.confirmed = update.flush.get();
-                self.since.push(self.confirmed);
-            }
+        for update in std::mem::take(&mut link.uplink) {
+            self.acknowledge(update.flush.get());
         }
     }
 
@@ -216,12 +343,18 @@ impl Postgres {
 
     /// The slot falls back to what was saved, or to something acknowledged since.
     pub(super) fn crash(&mut self, random: &mut Random) {
-        self.link = None;
+        self.disconnect();
         self.up = false;
         if random.one_in(2) {
             self.confirmed = *self.since.get(random.below(self.since.len() + 1)).unwrap_or(&self.saved);
         }
         self.checkpoint();
+    }
+
+    /// Nobody streams any more.
+    fn disconnect(&mut self) {
+        self.link = None;
+        self.holder = None;
     }
 
     /// A standby is promoted that has the log up to some place, and the slot as it once was. Returns whether it is one that had not
@@ -250,7 +383,7 @@ impl Postgres {
 
     /// A backup is restored, on the same timeline. Returns where its log ends.
     pub(super) fn restore(&mut self, random: &mut Random) -> u64 {
-        self.link = None;
+        self.disconnect();
         let end = random.between(self.saved, self.wal_end);
         let end = self.log.iter().map(|commit| commit.end).filter(|lsn| *lsn <= end).max().unwrap_or(self.saved);
         let end = end.max(self.saved);
@@ -264,7 +397,7 @@ impl Postgres {
 
     /// Another cluster has taken the place of this one.
     pub(super) fn replace(&mut self) {
-        self.link = None;
+        self.disconnect();
         self.system += 1;
         self.log.clear();
         self.next += 1_000;
@@ -273,7 +406,7 @@ impl Postgres {
 
     /// Another consumer moves the slot to the end of the log.
     pub(super) fn advance(&mut self) {
-        self.link = None;
+        self.disconnect();
         self.confirmed = self.wal_end;
         self.checkpoint();
     }

@@ -2,37 +2,56 @@
 
 use std::time::Duration;
 
-use cdc_notifier::{
-    change::{Class, Lsn, Trouble},
-    delivery::{Input, State},
-};
+use cdc_notifier::delivery::{Input, State};
 
 use super::{
     Planted,
+    kafka::{Failure, Kafka},
     oracle::{Oracle, Tampering},
     postgres::Postgres,
     service::{Mail, Service},
 };
 use crate::{random::Random, rows::Meaning};
 
-const STEPS: usize = 350;
+/// Steps of a whole schedule.
+pub(super) const STEPS: u64 = 350;
+/// Steps in which all must come right, of 20 ms.
+const CALM: u64 = 6_000;
 
-pub(super) struct Schedule {
-    random: Random,
-    postgres: Postgres,
-    service: Service,
-    oracle: Oracle,
-    planted: Option<Planted>,
-    /// How often things fail: once in so many steps.
-    rare: usize,
-    trace: bool,
+/// A schedule, or what is left of it when it is minimised: each step draws from numbers of its own, so that it does the same whatever
+/// other steps are left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) planted: Option<Planted>,
+    pub(crate) steps: Vec<u64>,
 }
 
-impl Schedule {
-    pub(super) fn new(seed: u64, planted: Option<Planted>) -> Self {
-        let mut random = Random::new(seed);
+impl Plan {
+    pub(crate) fn whole(seed: u64, planted: Option<Planted>) -> Self {
+        Self { seed, planted, steps: (0..STEPS).collect() }
+    }
+}
+
+pub(super) struct Schedule<'a> {
+    plan: &'a Plan,
+    pub(super) random: Random,
+    pub(super) postgres: Postgres,
+    pub(super) kafka: Kafka,
+    pub(super) service: Service,
+    pub(super) oracle: Oracle,
+    /// How often things fail: once in so many steps.
+    rare: usize,
+    /// Milliseconds that a step takes at most.
+    pace: u64,
+}
+
+impl<'a> Schedule<'a> {
+    pub(super) fn new(plan: &'a Plan, trace: bool) -> Self {
+        let mut random = Random::of_step(plan.seed, u64::MAX);
         let mut postgres = Postgres::new(&mut random);
-        let mut oracle = Oracle::default();
+        let kafka = Kafka::new(if random.one_in(2) { 1 } else { 2 });
+        let mut oracle = Oracle::new(trace);
         // What was committed before this process began; the slot may have fallen behind some of it by a crash.
         for _ in 0..random.below(4) {
             let commit = postgres.commit(&mut random, false);
@@ -42,24 +61,28 @@ impl Schedule {
             }
         }
         oracle.excuse(&postgres, postgres.confirmed);
-        let service = Service::new(&mut random, 0, Duration::from_secs(1), planted);
+        let service = Service::new(&mut random, 0, Duration::from_secs(1), plan.planted);
         let rare = [30, 100, 1_000][random.below(3)];
-        Self { random, postgres, service, oracle, planted, rare, trace: super::seed().is_some() }
+        let pace = [40, 40, 400, 3_000][random.below(4)];
+        Self { plan, random, postgres, kafka, service, oracle, rare, pace }
     }
 
-    pub(super) fn run(mut self) -> Result<usize, String> {
-        for _ in 0..STEPS {
-            self.step();
+    /// Returns the oracle, which has counted what was seen.
+    pub(super) fn run(mut self) -> Result<Oracle, String> {
+        for step in &self.plan.steps {
+            self.random = Random::of_step(self.plan.seed, *step);
+            self.step(*step);
             self.look()?;
         }
         self.mend();
-        for _ in 0..3_000 {
+        for step in 0..CALM {
+            self.random = Random::of_step(self.plan.seed, STEPS + step);
             self.calm_step();
             self.look()?;
             if self.is_done() {
                 self.oracle.complete(&self.postgres);
                 self.look()?;
-                return Ok(self.oracle.messages);
+                return Ok(self.oracle);
             }
         }
         Err(format!(
@@ -88,41 +111,42 @@ impl Schedule {
         self.oracle.committed(&self.postgres, &commit);
     }
 
-    fn step(&mut self) {
-        self.service.now += Duration::from_millis(self.random.between(0, 40));
+    fn step(&mut self, number: u64) {
+        let longest = if self.kafka.hangs(self.service.now) { self.pace.max(2_000) } else { self.pace };
+        self.service.now += Duration::from_millis(self.random.between(0, longest));
+        let Self { service, postgres, oracle, .. } = self;
+        oracle.note(|| {
+            let (state, confirmed) = (service.machine.state(), postgres.confirmed);
+            format!("-- step {number}, {:?}: {state:?}, slot at {confirmed}, {:?}", service.now, service.ledger)
+        });
+        postgres.tick(service.now, oracle);
         if self.random.one_in(self.rare) {
             self.fail();
         }
-        let choice = self.random.below(100);
-        if self.trace {
-            println!(
-                "{choice:2} {:?}, slot {}, {:?}",
-                self.service.machine.state(),
-                self.postgres.confirmed,
-                self.service.ledger
-            );
-        }
-        match choice {
+        match self.random.below(108) {
             0..8 => self.commit(),
             8..10 => self.postgres.write_elsewhere(&mut self.random),
             10..35 => self.postgres.send(&mut self.random, false),
             35..40 => self.postgres.listen(),
-            40..60 => self.service.run(&mut self.postgres, &mut self.oracle),
+            40..60 => self.session(),
             60..68 => self.act(),
             68..80 => {
                 let place = self.random.below(2);
                 self.service.publish(place, &mut self.oracle);
             }
-            80..90 => self.confirm(),
-            90..93 => self.service.settle(&mut self.oracle),
-            93..95 => self.service.report(&mut self.oracle),
-            95 => {
+            80..88 => self.store(),
+            88..96 => self.service.report(&mut self.random, &mut self.oracle),
+            96..99 => self.service.settle(&mut self.oracle),
+            99 => {
                 self.service.now += Duration::from_secs(self.random.between(1, 6));
-                self.service.tick();
+                self.service.tick(&self.postgres);
             }
-            96 => self.postgres.checkpoint(),
-            97 => self.postgres.up = true,
-            98 => self.service.tick(),
+            100 => self.postgres.checkpoint(),
+            101 => self.postgres.up = true,
+            102 => self.service.tick(&self.postgres),
+            103 => self.kafka.arrive(&mut self.random, &self.postgres, &mut self.oracle),
+            104 => self.service.partitions = self.kafka.partitions,
+            105..107 => self.deliver_elsewhere(),
             _ => self.resume(),
         }
         if self.service.stopped {
@@ -130,44 +154,55 @@ impl Schedule {
         }
     }
 
+    fn session(&mut self) {
+        self.service.run(&self.kafka, &mut self.postgres, &mut self.oracle);
+    }
+
     /// The slot's actor takes one message.
     fn act(&mut self) {
         self.service.act(&mut self.postgres, &mut self.oracle);
         if std::mem::take(&mut self.service.purging) {
-            self.give_up();
+            self.oracle.saw("a purge");
+            self.break_producer(Failure::GivenUp);
         }
     }
 
-    /// The producer gives up what it has, some of which is stored all the same.
-    fn give_up(&mut self) {
-        if let Some(producer) = self.service.producer.as_mut().filter(|producer| !producer.broken) {
-            producer.fail(&mut self.random, &self.postgres, &mut self.oracle);
-            self.service.send_failed();
+    pub(super) fn break_producer(&mut self, failure: Failure) {
+        let Self { service, kafka, postgres, oracle, random, .. } = self;
+        if let Some(producer) = &mut service.producer {
+            producer.fail(failure, service.now, random, kafka, postgres, oracle);
         }
     }
 
-    fn confirm(&mut self) {
-        let producer = self.service.producer.as_mut();
-        let stored = producer.and_then(|p| p.confirm(&mut self.random, &self.postgres, &mut self.oracle));
-        if let Some(record) = stored {
-            self.service.settled(record, true, &mut self.oracle);
+    fn store(&mut self) {
+        let Self { service, kafka, postgres, oracle, random, .. } = self;
+        if let Some(producer) = &mut service.producer {
+            producer.store(service.now, random, kafka, postgres, oracle);
         }
     }
 
-    /// A person looks at a halted slot: what was wrong with its rows is mended.
+    /// Another consumer, which has the slot, goes on. If it comes further than this process, that may halt.
+    fn deliver_elsewhere(&mut self) {
+        let before = self.postgres.confirmed;
+        self.postgres.deliver_elsewhere(&mut self.random, &mut self.oracle);
+        if self.postgres.confirmed > before {
+            self.oracle.tampering = Some(Tampering { forbidden: None });
+        }
+    }
+
+    /// A person looks at a halted slot: what was wrong with its rows, or too large, is mended.
     fn resume(&mut self) {
         if self.service.is_halted() {
             self.mend_rows();
-            self.service.mailbox.push_back(Mail::Input(Input::Resume));
+            self.service.tell(Mail::Input(Input::Resume));
         }
     }
 
     fn mend_rows(&mut self) {
         for commit in &mut self.postgres.log {
-            let is_bad = |meaning| matches!(meaning, Meaning::Poison | Meaning::Unwritable);
-            if commit.rows.iter().any(|row| is_bad(row.meaning)) {
+            if commit.rows.iter().any(super::postgres::Row::is_bad) {
                 let mut mended = super::postgres::Commit { rows: commit.rows.clone(), ..**commit };
-                for row in mended.rows.iter_mut().filter(|row| is_bad(row.meaning)) {
+                for row in mended.rows.iter_mut().filter(|row| row.is_bad()) {
                     row.meaning = Meaning::Message;
                 }
                 *commit = mended.into();
@@ -176,111 +211,47 @@ impl Schedule {
     }
 
     /// The process ends, and another one begins.
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
+        self.oracle.saw("a process that ends");
         self.postgres.link = None;
-        if let Some(producer) = &mut self.service.producer {
-            producer.fail(&mut self.random, &self.postgres, &mut self.oracle);
-        }
+        self.break_producer(Failure::Died);
         self.oracle.died();
-        self.service = Service::new(&mut self.random, self.service.sessions(), self.service.now, self.planted);
-    }
-
-    fn fail(&mut self) {
-        let (postgres, random) = (&mut self.postgres, &mut self.random);
-        let choice = random.below(15);
-        if self.trace {
-            println!("fault {choice}: wal {}, {:?}", postgres.wal_end, self.service.known);
-        }
-        match choice {
-            0..3 => postgres.link = None,
-            3..5 => postgres.crash(random),
-            5..8 => self.give_up(),
-            8 => self.service.now += Duration::from_secs(random.between(10, 70)),
-            9 => self.service.mailbox.push_back(Mail::Input(Input::ServerStopping)),
-            10 => self.service.mailbox.push_back(Mail::Input(Input::Drain)),
-            11 => self.restart(),
-            12 => {
-                if self.oracle.tampering.is_none() && postgres.fail_over(random) {
-                    // Whoever has seen the other timeline halts.
-                    self.oracle.tampering = Some(Tampering { forbidden: None });
-                }
-            }
-            13 => {
-                let busy = Trouble::new(Class::SlotBusy, "somebody else streams", "");
-                self.service.mailbox.push_back(Mail::Input(Input::Taken(busy)));
-            }
-            _ => self.tamper(),
-        }
-    }
-
-    /// History is changed behind the service's back.
-    fn tamper(&mut self) {
-        let (postgres, random, service) = (&mut self.postgres, &mut self.random, &self.service);
-        // Only once at a time, and only what the service can know.
-        let seen = service.known.server.as_ref().is_some_and(|(_, timeline)| *timeline == postgres.timeline);
-        if self.oracle.tampering.is_some() || !seen || service.known.acknowledged == Lsn::ZERO {
-            return;
-        }
-        let number = postgres.newest();
-        let choice = random.below(3);
-        if self.trace {
-            println!("tampering {choice}");
-        }
-        let forbidden = match choice {
-            0 => {
-                postgres.replace();
-                Some(number)
-            }
-            1 => {
-                self.oracle.excuse(postgres, postgres.wal_end);
-                postgres.advance();
-                (postgres.wal_end > service.known.acknowledged.get()).then_some(number)
-            }
-            _ => {
-                let end = postgres.restore(random);
-                service.remembers(postgres.confirmed, end).then_some(number)
-            }
-        };
-        self.oracle.tampering = Some(Tampering { forbidden });
+        let (sessions, now) = (self.service.sessions(), self.service.now);
+        self.service = Service::new(&mut self.random, sessions, now, self.plan.planted);
     }
 
     /// From here on nothing fails.
     fn mend(&mut self) {
+        self.oracle.note(|| "-- nothing fails any more".to_owned());
         self.postgres.up = true;
+        self.postgres.let_go();
+        self.kafka.hang(Duration::ZERO);
         if self.service.machine.state() == &State::Draining {
             self.restart();
         }
     }
 
     fn calm_step(&mut self) {
-        if self.trace {
-            println!(
-                "calm {:?}, slot {}, {:?}",
-                self.service.machine.state(),
-                self.postgres.confirmed,
-                self.service.ledger
-            );
-        }
-        let Self { random, postgres, service, oracle, .. } = self;
-        service.now += Duration::from_millis(20);
-        service.tick();
+        self.service.now += Duration::from_millis(20);
+        self.service.tick(&self.postgres);
+        self.postgres.tick(self.service.now, &mut self.oracle);
         for _ in 0..4 {
-            postgres.send(random, true);
+            self.postgres.send(&mut self.random, true);
         }
-        service.run(postgres, oracle);
-        postgres.listen();
+        self.session();
+        self.postgres.listen();
         while !self.service.mailbox.is_empty() {
             self.act();
         }
-        let Self { service, oracle, .. } = self;
         for place in 0..2 {
-            while !service.publishers[place].mailbox.is_empty() {
-                service.publish(place, oracle);
+            for _ in 0..4 {
+                self.service.publish(place, &mut self.oracle);
             }
         }
+        self.kafka.arrive(&mut self.random, &self.postgres, &mut self.oracle);
         for _ in 0..4 {
-            self.confirm();
-            self.service.report(&mut self.oracle);
+            self.store();
+            self.service.report(&mut self.random, &mut self.oracle);
         }
         self.service.settle(&mut self.oracle);
         self.resume();

@@ -4,21 +4,21 @@
 use std::{collections::VecDeque, time::Duration};
 
 use cdc_notifier::{
-    change::{Change, Class, Lsn, Trouble, Tuple},
-    delivery::{Ended, Fault, Flow, Intake, Judgement, Mode, flow},
+    change::{Change, Class, Lsn, PgTimestamp, Transaction, Trouble, Tuple},
+    delivery::{Continuation, Ended, Fault, Flow, Intake, Judgement, Mode, flow, may_borrow},
     pipeline::Pipeline,
     replication::Feedback,
 };
 
 use super::{
     Planted,
+    kafka::Kafka,
     oracle::Oracle,
-    postgres::{Frame, Postgres, Row},
-    service::{Mail, Parcel, Post, Service, cost, times},
+    postgres::{Frame, Postgres, Row, TIMEOUT},
+    publisher::{Parcel, Post},
+    service::{Mail, Service, cost, times},
 };
 use crate::rows;
-
-const TIMEOUT: Duration = Duration::from_mins(1);
 
 pub(super) enum Command {
     Drain(Duration),
@@ -40,6 +40,8 @@ pub(super) struct Session {
     /// Highest position that the server has sent, and the last one that was acknowledged, in this session.
     received: Lsn,
     acknowledged: Lsn,
+    /// The transaction up to which a flush goes, by a planted fault.
+    flushing: Option<u64>,
 }
 
 /// Why decoding paused.
@@ -80,6 +82,7 @@ impl Session {
             skipped: false,
             received: Lsn::ZERO,
             acknowledged: Lsn::ZERO,
+            flushing: None,
         }
     }
 
@@ -90,38 +93,50 @@ impl Session {
 
 impl Service {
     /// The session goes one pass on.
-    pub(super) fn run(&mut self, postgres: &mut Postgres, oracle: &mut Oracle) {
+    pub(super) fn run(&mut self, kafka: &Kafka, postgres: &mut Postgres, oracle: &mut Oracle) {
         let Some(mut session) = self.session.take() else { return };
+        postgres.turn(self.now);
         if !session.over {
             let ended = if session.connected {
                 self.pass_once(&mut session, postgres, oracle)
             } else {
-                self.open(&mut session, postgres)
+                self.open(&mut session, kafka, postgres, oracle)
             };
             if let Some(ended) = ended {
                 session.over = true;
                 postgres.link = None;
-                self.mailbox.push_back(Mail::Ended(session.number, ended));
+                oracle.note(|| format!("session {} ends: {ended:?}", session.number));
+                self.tell(Mail::Ended(session.number, ended));
             }
         }
         self.session = Some(session);
     }
 
-    fn open(&mut self, session: &mut Session, postgres: &mut Postgres) -> Option<Ended> {
+    fn open(
+        &mut self,
+        session: &mut Session,
+        kafka: &Kafka,
+        postgres: &mut Postgres,
+        oracle: &mut Oracle,
+    ) -> Option<Ended> {
         if !postgres.up {
             return Some(lost());
         }
-        self.producer.get_or_insert_default();
-        for publisher in &mut self.publishers {
-            publisher.mailbox.push_back(Post::Open);
-        }
+        self.open_producer(kafka);
         let server = postgres.identify();
-        if let Err(trouble) = self.known.follow("s", &server, &mut self.ledger) {
-            return Some(Ended::Failed(trouble));
+        match self.known.follow("s", &server, &mut self.ledger) {
+            Ok(Continuation::Same) => {}
+            Ok(Continuation::Forked(_)) => oracle.saw("a later timeline"),
+            Ok(Continuation::Lost { .. }) => oracle.saw("a later timeline that lacks what was confirmed"),
+            Err(trouble) => return Some(Ended::Failed(trouble)),
+        }
+        if postgres.is_taken() {
+            oracle.saw("a slot in another's hands");
+            return Some(Ended::Failed(Trouble::new(Class::SlotBusy, "somebody else streams", "")));
         }
         let position =
             if self.planted == Some(Planted::StartedAtOwnPosition) { self.known.confirmed } else { Lsn::ZERO };
-        postgres.start(session.number, position.get());
+        postgres.start(session.number, position.get(), self.now);
         self.known.server = Some((server.system_identifier, server.timeline));
         session.connected = true;
         session.feedback = Feedback::new(Some(TIMEOUT), self.now);
@@ -132,10 +147,10 @@ impl Service {
         if postgres.link.as_ref().is_none_or(|link| link.session != session.number) {
             return Some(lost());
         }
-        let pass = match self.decode(session, postgres) {
+        let pass = match self.decode(session, postgres, oracle) {
             Ok(pass) => pass,
             Err(trouble) => {
-                self.mailbox.push_back(Mail::Halting(session.number, trouble.clone()));
+                self.tell(Mail::Halting(session.number, trouble.clone()));
                 session.mode.halt(trouble);
                 Pass::Done
             }
@@ -144,9 +159,9 @@ impl Service {
         self.turn(session, &pass, postgres, oracle)
     }
 
-    fn decode(&mut self, session: &mut Session, postgres: &mut Postgres) -> Result<Pass, Trouble> {
+    fn decode(&mut self, session: &mut Session, postgres: &mut Postgres, oracle: &mut Oracle) -> Result<Pass, Trouble> {
         let waiting = self.ledger.waiting(self.now);
-        let may_borrow = waiting.is_none_or(|waiting| waiting.oldest < Duration::from_secs(1));
+        let may_borrow = may_borrow(waiting);
         loop {
             if !session.mode.wants(session.is_inside()) {
                 return Ok(Pass::Done);
@@ -163,14 +178,18 @@ impl Service {
                     self.keepalive(session, Lsn::new(wal_end), reply_requested)?;
                 }
                 Frame::Begin(transaction) => {
-                    session.pipeline.begin(transaction);
+                    let moment = PgTimestamp(self.now.as_millis() as i64);
+                    session.pipeline.begin(match self.planted {
+                        Some(Planted::StampedWithTheMoment) => Transaction { commit_time: moment, ..transaction },
+                        _ => transaction,
+                    });
                     session.intake.as_mut().unwrap().begin(transaction).map_err(fault)?;
                     session.skipped =
                         self.planted == Some(Planted::SkippedByPositionAlone) && transaction.commit_lsn < self.highest;
                     session.feedback.received(transaction.commit_lsn);
                     session.received = session.received.max(transaction.commit_lsn);
                 }
-                Frame::Row(row) => self.change(session, row)?,
+                Frame::Row(row) => self.change(session, row, oracle)?,
                 Frame::Commit { commit_lsn, end } => {
                     session.intake.as_mut().unwrap().commit(commit_lsn, Lsn::new(end)).map_err(fault)?;
                     session.feedback.received(Lsn::new(end));
@@ -191,7 +210,7 @@ impl Service {
                 session.feedback.acknowledged(before);
             }
             session.acknowledged = wal_end;
-            self.mailbox.push_back(Mail::Streaming(session.number));
+            self.tell(Mail::Streaming(session.number));
         }
         session.feedback.received(wal_end);
         session.received = session.received.max(wal_end);
@@ -204,7 +223,7 @@ impl Service {
         session.intake.as_mut().unwrap().keepalive(wal_end).map_err(fault)
     }
 
-    fn change(&mut self, session: &mut Session, row: Row) -> Result<(), Trouble> {
+    fn change(&mut self, session: &mut Session, row: Row, oracle: &mut Oracle) -> Result<(), Trouble> {
         if session.skipped {
             return Ok(());
         }
@@ -213,10 +232,14 @@ impl Service {
         let intake = session.intake.as_mut().unwrap();
         match intake.change().map_err(fault)? {
             Judgement::Deliver => {
-                let made = session.pipeline.change(Lsn::new(1), row.namespace, &change, intake.sequence())?;
+                let made = session.pipeline.change(Lsn::new(row.id), row.namespace, &change, intake.sequence())?;
                 let Some((_, bytes)) = made else { return Ok(()) };
                 self.account.charge(cost(bytes));
                 intake.message().map_err(fault)
+            }
+            Judgement::Skip => {
+                oracle.saw("a row of a transaction that is skipped");
+                Ok(())
             }
             Judgement::Unexpected if session.pipeline.is_message(row.namespace, &change) => {
                 intake.message().map_err(fault)
@@ -244,11 +267,18 @@ impl Service {
     ) -> Option<Ended> {
         session.feedback.acknowledged(self.ledger.position());
         self.highest = self.highest.max(self.ledger.position());
-        let Ok(due) = session.feedback.due(self.now) else { return Some(lost()) };
-        if due.is_some() {
-            self.acknowledge(session, postgres, oracle);
+        if self.planted == Some(Planted::ReadAfterTheFlush) {
+            self.flush(session);
         }
-        let broken = self.producer.as_ref().is_some_and(|producer| producer.broken);
+        let Ok(due) = session.feedback.due(self.now) else { return Some(lost()) };
+        let paused = *pass != Pass::Empty || flow(self.ledger.waiting(self.now), &times()) != Flow::Read;
+        if due.is_some() && !(paused && self.planted == Some(Planted::SilentWhilePaused)) {
+            self.tell_if_silent();
+            self.acknowledge(session, postgres, oracle);
+        } else if !self.ledger.is_settled() {
+            self.tell_if_silent();
+        }
+        let broken = self.producer.as_ref().is_some_and(|producer| producer.broken().is_some());
         if let Some(ended) = session.mode.is_over(&self.ledger, broken, self.now) {
             session.feedback.acknowledged(self.ledger.position());
             self.acknowledge(session, postgres, oracle);
@@ -257,7 +287,11 @@ impl Service {
         }
         let flow = flow(self.ledger.waiting(self.now), &times());
         if flow == Flow::Close && !matches!(session.mode, Mode::Halting { .. }) {
+            oracle.saw("a connection closed because nothing is confirmed");
             return Some(Ended::Failed(Trouble::new(Class::KafkaUnavailable, "nothing is confirmed", "")));
+        }
+        if flow == Flow::Pause {
+            oracle.saw("reading paused");
         }
         if *pass == Pass::Empty && flow == Flow::Read {
             session.feedback.resume_reading(self.now);
@@ -275,6 +309,15 @@ impl Service {
         None
     }
 
+    /// A planted fault: once all is confirmed that was there when the flush began, what has come by now is acknowledged.
+    fn flush(&self, session: &mut Session) {
+        let Some(intake) = &session.intake else { return };
+        if self.ledger.is_oldest(*session.flushing.get_or_insert(intake.sequence())) {
+            session.feedback.acknowledged(session.received);
+            session.flushing = None;
+        }
+    }
+
     fn acknowledge(&mut self, session: &mut Session, postgres: &mut Postgres, oracle: &mut Oracle) {
         let update = session.feedback.status(self.now);
         if update.flush > session.received || update.flush > update.write {
@@ -286,8 +329,6 @@ impl Service {
         session.acknowledged = update.flush;
         oracle.acknowledged(postgres, update.flush.get());
         self.known.acknowledging(update.flush);
-        if let Some(link) = &mut postgres.link {
-            link.uplink.push_back(update);
-        }
+        postgres.hear(update, self.now);
     }
 }
