@@ -31,6 +31,7 @@ package() {
         java) echo openjdk-17-jre-headless ;;
         mvn) echo maven ;;
         flock) echo util-linux ;;
+        xz) echo xz-utils ;;
         *) echo "$1" ;;
     esac
 }

@@ -133,10 +133,7 @@ async fn create_tables(postgres: &Postgres) -> Result<String, Failure> {
     for (namespace, _) in NAMESPACES {
         sql.batch_execute(&schema_sql(namespace)).await.map_err(Failure::defect)?;
     }
-    let rows = sql.rows("SELECT current_setting('server_version')", &[]).await?;
-    let version: String = rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or_default();
-    // Distributions add what they have packaged.
-    Ok(version.split(' ').next().unwrap_or_default().to_owned())
+    Ok(sql.server_version().to_string())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::{
     quote, slot, sql,
     stream::ReplicationStream,
     transport,
+    version::ServerVersion,
     wire::{Body, Wire},
 };
 use crate::{
@@ -41,7 +42,7 @@ pub struct Connection {
     db: Postgres,
     place: Place,
     pid: i32,
-    server_version: u32,
+    server_version: ServerVersion,
     /// A command was sent whose answer has not been read to its end.
     busy: bool,
 }
@@ -57,9 +58,9 @@ impl Connection {
         Ok(Self { wire, db: db.clone(), place: Place::of(db), pid, server_version, busy: false })
     }
 
-    /// The server's version as `server_version_num` has it: 150018.
+    /// The server's version.
     #[must_use]
-    pub const fn server_version(&self) -> u32 {
+    pub const fn server_version(&self) -> ServerVersion {
         self.server_version
     }
 
@@ -151,7 +152,7 @@ impl Connection {
     }
 
     /// Begins to stream from the slot: committed transactions from `from` on, or from the slot's own confirmed position if that is
-    /// later. `binary` asks for values in binary, which PostgreSQL can from 14 on; rows say themselves what they are.
+    /// later. `binary` asks for values in binary, if the server can; rows say themselves what they are.
     ///
     /// # Errors
     /// If the slot cannot be used; what is wrong with it is looked up in the catalogs.
@@ -162,7 +163,7 @@ impl Connection {
         publications: &[&str],
         binary: bool,
     ) -> Result<ReplicationStream, Trouble> {
-        let binary = if binary && self.server_version >= 140_000 { ", binary 'true'" } else { "" };
+        let binary = if binary && self.server_version.sends_binary() { ", binary 'true'" } else { "" };
         let command = format!(
             "START_REPLICATION SLOT {} LOGICAL {from} (proto_version '1', publication_names {}{binary})",
             quote::identifier(slot),

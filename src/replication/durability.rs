@@ -8,6 +8,7 @@ const SETTINGS: &str = "
     SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
            current_setting('synchronous_standby_names') AS synchronous_standby_names,
            current_setting('max_slot_wal_keep_size') AS max_slot_wal_keep_size,
+           coalesce(current_setting('idle_replication_slot_timeout', true), '0') AS idle_replication_slot_timeout,
            EXISTS (SELECT FROM pg_stat_replication AS sender WHERE sender.pid NOT IN
              (SELECT active_pid FROM pg_replication_slots WHERE slot_type = 'logical' AND active_pid IS NOT NULL)) AS standbys";
 
@@ -52,6 +53,14 @@ pub async fn risks(sql: &Sql) -> Result<Vec<Risk>, Trouble> {
         risks.push(Risk {
             message,
             remedy: "ALTER SYSTEM SET max_slot_wal_keep_size = -1, or more than an outage writes",
+        });
+    }
+    let idle: String = sql.column(row, "idle_replication_slot_timeout")?;
+    if idle != "0" {
+        let message = format!("idle_replication_slot_timeout is {idle}: a slot that nobody reads for so long is lost");
+        risks.push(Risk {
+            message,
+            remedy: "ALTER SYSTEM SET idle_replication_slot_timeout = 0; SELECT pg_reload_conf()",
         });
     }
     Ok(risks)

@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{
     error::{Failure, Place},
     transport::Stream,
+    version::ServerVersion,
     wire::{Body, Message, Wire},
 };
 use crate::{
@@ -40,8 +41,7 @@ pub(super) struct Session {
     pub(super) wire: Wire,
     /// Of the server's process.
     pub(super) pid: i32,
-    /// As `SHOW server_version_num` has it: 150018.
-    pub(super) server_version: u32,
+    pub(super) server_version: ServerVersion,
 }
 
 /// Logs in to a walsender of the database and sees that the pinned settings hold.
@@ -85,9 +85,10 @@ pub(super) async fn log_in(db: &Postgres, stream: Stream) -> Result<Session, Fai
             _ => return Err(Failure::Protocol("an unexpected message during the login")),
         }
     }
-    let server_version = parameters.get("server_version").map(String::as_str).and_then(version_number);
+    let told = parameters.get("server_version").map(String::as_str);
+    let server_version = ServerVersion::accept(told, &Place::of(db))?;
     wire.allow_long_messages();
-    Ok(Session { wire, pid, server_version: server_version.ok_or(Failure::Protocol("the server tells no version"))? })
+    Ok(Session { wire, pid, server_version })
 }
 
 /// Sees that a reported setting that decides how values are printed is what we asked for.
@@ -104,13 +105,6 @@ pub(super) fn check_parameter(name: &str, value: &str) -> Result<(), Failure> {
     } else {
         Err(Failure::Protocol("the server does not keep TimeZone, DateStyle or client_encoding as asked for"))
     }
-}
-
-/// `15.18 (Debian 15.18-1)`, `18beta2`: as `server_version_num` has it.
-pub(super) fn version_number(text: &str) -> Option<u32> {
-    let number = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u32>().ok();
-    let minor = text.split_once('.').and_then(|(_, minor)| number(minor)).unwrap_or(0);
-    number(text)?.checked_mul(10_000)?.checked_add(minor)
 }
 
 /// The next message that is no error.
@@ -232,18 +226,6 @@ fn refused(db: &Postgres, why: &str, remedy: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_become_numbers() {
-        for (text, number) in
-            [("15.18 (Debian 15.18-1.pgdg120+1)", 150_018), ("13.23", 130_023), ("18beta2", 180_000), ("17", 170_000)]
-        {
-            assert_eq!(version_number(text), Some(number), "{text}");
-        }
-        for text in ["", "x", "99999999999.1"] {
-            assert_eq!(version_number(text), None, "{text:?}");
-        }
-    }
 
     #[test]
     fn settings_that_change_values_are_refused() {

@@ -24,6 +24,7 @@ pub mod sql;
 pub mod stream;
 mod tls;
 pub mod transport;
+pub mod version;
 mod wire;
 
 pub use connection::{Connection, SystemIdentity};
@@ -37,3 +38,4 @@ pub use publication::verify_publications;
 pub use spill::spilled;
 pub use sql::{Sql, sql};
 pub use stream::{Frame, ReplicationStream};
+pub use version::ServerVersion;

@@ -8,22 +8,20 @@ use super::{
     joins::{self, Joining},
     publication, quote, slot,
     sql::{self, Sql},
+    version::ServerVersion,
 };
 use crate::{
     change::{Class, Lsn, Trouble},
     config,
 };
 
-/// PostgreSQL 13.
-const OLDEST: i32 = 130_000;
-
 /// Starters that create publications at the same time, until we give up for now.
 const RACES: usize = 5;
 
 /// `rds_replication` is what a managed service grants in place of the attribute.
 const SERVER: &str = "
-    SELECT current_setting('server_version_num')::int4 AS version, current_setting('wal_level') AS wal_level,
-           pg_is_in_recovery() AS standby, (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
+    SELECT current_setting('wal_level') AS wal_level, pg_is_in_recovery() AS standby,
+           (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
            (SELECT setting::int8 FROM pg_settings WHERE name = 'wal_sender_timeout') AS wal_sender_timeout,
            EXISTS (SELECT FROM pg_roles WHERE rolname = current_user AND (rolreplication OR rolsuper))
              OR EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_replication' AND pg_has_role(current_user, oid, 'MEMBER'))
@@ -45,8 +43,8 @@ pub struct Plan<'a> {
 /// What was found or made.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    /// As `server_version_num` has it: 150018.
-    pub server_version: u32,
+    /// The server's version.
+    pub server_version: ServerVersion,
     /// Of the cluster.
     pub system_identifier: String,
     /// Whether the server is a standby.
@@ -138,14 +136,6 @@ async fn server(sql: &Sql) -> Result<Prepared, Trouble> {
     let place = sql.place();
     let rows = sql.rows(SERVER, &[]).await?;
     let row = rows.first().ok_or_else(|| Failure::Closed.trouble(place, Doing::Sql))?;
-    let version: i32 = sql.column(row, "version")?;
-    if version < OLDEST {
-        return Err(Trouble::new(
-            Class::PostgresSetting,
-            format!("{}: PostgreSQL {} is too old", place.server, version / 10_000),
-            "PostgreSQL 13 or later is needed",
-        ));
-    }
     let wal_level: String = sql.column(row, "wal_level")?;
     if wal_level != "logical" {
         return Err(Trouble::new(
@@ -165,7 +155,7 @@ async fn server(sql: &Sql) -> Result<Prepared, Trouble> {
     let timeout: Option<i64> = sql.column(row, "wal_sender_timeout")?;
     let timeout = timeout.and_then(|millis| u64::try_from(millis).ok()).filter(|millis| *millis > 0);
     Ok(Prepared {
-        server_version: version.unsigned_abs(),
+        server_version: sql.server_version(),
         system_identifier: sql.column(row, "system_identifier")?,
         standby: sql.column(row, "standby")?,
         confirmed_flush_lsn: Lsn::ZERO,

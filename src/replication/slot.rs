@@ -89,9 +89,11 @@ pub async fn check(sql: &Sql, slot: &SlotState) -> Result<Lsn, Trouble> {
     if slot.two_phase {
         return mismatch(
             "sends prepared transactions (two_phase)".to_owned(),
-            format!(
-                "on PostgreSQL 18: ALTER_REPLICATION_SLOT {name} (TWO_PHASE false) on a replication connection; before: {drop}, and begin anew"
-            ),
+            if sql.server_version().alters_two_phase() {
+                format!("ALTER_REPLICATION_SLOT {name} (TWO_PHASE false) on a replication connection")
+            } else {
+                format!("{drop}, and begin anew with a new slot")
+            },
         );
     }
     if slot.synced && standby(sql).await? {
@@ -110,12 +112,15 @@ pub async fn check(sql: &Sql, slot: &SlotState) -> Result<Lsn, Trouble> {
     if slot.wal_status.as_deref() == Some("lost") || slot.invalidation_reason.is_some() {
         let reason = slot.invalidation_reason.as_deref().unwrap_or("max_slot_wal_keep_size was exceeded");
         let last = slot.confirmed_flush_lsn.as_deref().unwrap_or("its beginning");
+        let prevention = match slot.invalidation_reason.as_deref() {
+            None | Some("wal_removed") => ". Raise max_slot_wal_keep_size",
+            Some("idle_timeout") => ". ALTER SYSTEM SET idle_replication_slot_timeout = 0",
+            Some(_) => "",
+        };
         return Err(Trouble::new(
             Class::SlotLost,
             format!("{at} was invalidated ({reason}): what was committed after {last} cannot be read any more"),
-            format!(
-                "{drop}; then begin anew with a new slot, and see what consumers miss since {last}. Raise max_slot_wal_keep_size"
-            ),
+            format!("{drop}; then begin anew with a new slot, and see what consumers miss since {last}{prevention}"),
         ));
     }
     let Some(confirmed) = slot.confirmed_flush_lsn() else {

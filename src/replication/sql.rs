@@ -8,8 +8,9 @@ use tokio_postgres::{Client, Config, NoTls, Row, types::ToSql};
 
 use super::{
     error::{Doing, Failure, Place},
-    handshake::{APPLICATION_NAME, version_number},
+    handshake::APPLICATION_NAME,
     transport::{self, Stream},
+    version::ServerVersion,
 };
 use crate::{change::Trouble, config::Postgres};
 
@@ -35,7 +36,7 @@ pub struct End {
 pub struct Sql {
     client: Client,
     place: Place,
-    server_version: u32,
+    server_version: ServerVersion,
     end: watch::Receiver<Option<End>>,
     connection: AbortHandle,
 }
@@ -68,9 +69,8 @@ pub async fn sql(db: &Postgres) -> Result<Sql, Trouble> {
     let config = &config;
     let (client, connection) =
         transport::login(db, |stream: Stream| async move { Ok(config.connect_raw(stream, NoTls).await?) }).await?;
-    let version = connection.parameter("server_version").and_then(version_number);
-    let server_version =
-        version.ok_or_else(|| Failure::Protocol("the server tells no version").trouble(&place, Doing::Login))?;
+    let accepted = ServerVersion::accept(connection.parameter("server_version"), &place);
+    let server_version = accepted.map_err(|failure| failure.trouble(&place, Doing::Login))?;
     let (sender, end) = watch::channel(None);
     let at = place.clone();
     let task = tokio::spawn(async move {
@@ -88,9 +88,9 @@ impl Sql {
         &self.place
     }
 
-    /// As `server_version_num` has it: 150018.
+    /// The server's version.
     #[must_use]
-    pub const fn server_version(&self) -> u32 {
+    pub const fn server_version(&self) -> ServerVersion {
         self.server_version
     }
 

@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{
     error::{Doing, Failure, Place},
     handshake,
+    version::ServerVersion,
     wire::{Body, Wire},
 };
 use crate::change::{Class, Trouble};
@@ -41,17 +42,17 @@ pub struct ReplicationStream {
     wire: Wire,
     place: Place,
     slot: String,
-    server_version: u32,
+    server_version: ServerVersion,
 }
 
 impl ReplicationStream {
-    pub(super) const fn new(wire: Wire, place: Place, slot: String, server_version: u32) -> Self {
+    pub(super) const fn new(wire: Wire, place: Place, slot: String, server_version: ServerVersion) -> Self {
         Self { wire, place, slot, server_version }
     }
 
-    /// The server's version as `server_version_num` has it: 150018.
+    /// The server's version.
     #[must_use]
-    pub const fn server_version(&self) -> u32 {
+    pub const fn server_version(&self) -> ServerVersion {
         self.server_version
     }
 
@@ -109,7 +110,7 @@ impl ReplicationStream {
                 b'C' | b'Z' => return Ok(Some(Frame::End)),
                 b'N' => {
                     let notice = Body(self.wire.body(range)).server_error().map_err(|failure| self.trouble(failure))?;
-                    if self.server_version >= 180_000
+                    if self.server_version.skips_missing_publications()
                         && notice.sqlstate == "55000"
                         && notice.routine != WAITS_FOR_STANDBY
                     {

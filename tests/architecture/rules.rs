@@ -24,6 +24,10 @@ const IMPURE: [(&str, &str); 9] = [
 const IMPURE_WORDS: [&str; 9] =
     ["async", "await", "SystemTime", "println", "eprintln", "print", "eprint", "dbg", "elapsed"];
 
+/// The one file that compares versions of the server, and what others would need to do so.
+const VERSIONS: &str = "replication/version.rs";
+const VERSION_WORDS: [&str; 2] = ["major", "server_version_num"];
+
 /// The tables of `docs/architecture.md`.
 pub(crate) struct Rules {
     /// What each folder may import, itself included.
@@ -86,6 +90,17 @@ impl Rules {
         if self.pure.contains(folder) {
             for token in tokens(source).iter().filter(|token| IMPURE_WORDS.contains(&token.text.as_str())) {
                 found.insert(format!("src/{path}:{}: `{}` in a pure folder", token.line, token.text));
+            }
+        }
+        if path != VERSIONS {
+            let words = |line: &str| {
+                line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| VERSION_WORDS.contains(&word))
+            };
+            for (at, _) in source.lines().enumerate().filter(|(_, line)| words(line)) {
+                found.insert(format!(
+                    "src/{path}:{}: versions of the server are compared in src/{VERSIONS} alone",
+                    at + 1
+                ));
             }
         }
         found.into_iter().collect()
@@ -233,6 +248,12 @@ mod tests {
             ("delivery/a.rs", "mod tests { use tokio::net; }", "does I/O"),
             ("delivery/a.rs", "fn f(t: Instant) { t.elapsed() }", "`elapsed` in a pure folder"),
             ("delivery/a.rs", "fn f() { println!(\"x\") }", "`println` in a pure folder"),
+            ("sink/a.rs", "\nfn f() { sql.server_version().major() >= 14 }", "src/sink/a.rs:2: versions of the server"),
+            (
+                "sink/a.rs",
+                "const Q: &str = \"SHOW server_version_num\";",
+                "compared in src/replication/version.rs alone",
+            ),
             ("helpers/a.rs", "", "folder `helpers` is not in the table"),
             ("stray.rs", "", "folder `stray` is not in the table"),
         ] {

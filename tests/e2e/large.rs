@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     service::{PATIENCE, eventually},
-    world::{Broker, NARROW, World, text},
+    world::{Broker, NARROW, World},
     writer::Random,
 };
 
@@ -68,7 +68,7 @@ fn what_the_server_spills_is_shown() {
     sql.batch_execute("SELECT pg_reload_conf()").unwrap();
     world.start_service();
     world.wait_for_all("streaming");
-    let counts = text(&mut sql, "SHOW server_version_num").parse::<u32>().unwrap() >= 140_000;
+    let counts = crate::scene::major(&mut sql) >= 14;
     let none = if counts { json!({ "transactions": 0, "count": 0, "bytes": 0 }) } else { Value::Null };
     eventually("nothing is spilled", PATIENCE, || {
         let shown = world.service().slot("slot_a");

@@ -24,6 +24,9 @@ impl Captured {
     }
 }
 
+/// The version whose messages the fixtures hold.
+pub(crate) const FIXTURES: u32 = 15;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     Text,

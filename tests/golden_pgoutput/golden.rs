@@ -6,7 +6,7 @@ use cdc_notifier::{
 };
 
 use super::{
-    fixture::{Captured, Format},
+    fixture::{Captured, FIXTURES, Format},
     listing::Listing,
     scenario,
 };
@@ -14,12 +14,12 @@ use super::{
 #[test]
 fn captured_messages_are_what_was_done() {
     for format in Format::ALL {
-        check(&format.load(), format);
+        check(&format.load(), format, FIXTURES);
     }
 }
 
-/// Holds messages to the scenario's listing and to what the server says beside them.
-pub(crate) fn check(captured: &[Captured], format: Format) {
+/// Holds messages of this version to the scenario's listing and to what the server says beside them.
+pub(crate) fn check(captured: &[Captured], format: Format, major: u32) {
     let mut listing = Listing::default();
     let mut open: Option<Transaction> = None;
     let mut last_end = Lsn::ZERO;
@@ -48,9 +48,17 @@ pub(crate) fn check(captured: &[Captured], format: Format) {
             _ => assert!(open.is_some()),
         }
     }
+    if major < 15 {
+        // Transactions without a change of a published table come as well, empty.
+        let empty = |at: usize, lines: &[String]| lines[at..].starts_with(&["begin".to_owned(), "commit".to_owned()]);
+        let found: Vec<usize> = (0..lines.len()).filter(|at| empty(*at, &lines)).collect();
+        assert!(!found.is_empty());
+        found.into_iter().rev().for_each(|at| drop(lines.drain(at..at + 2)));
+    }
     let mut lines = lines.into_iter();
     for step in scenario::STEPS {
-        for expected in step.lines() {
+        // Logical messages came with 14.
+        for expected in step.lines().filter(|line| major >= 14 || !line.starts_with("message ")) {
             assert_eq!(lines.next(), Some(expected), "{format:?}: {}", step.name);
         }
     }

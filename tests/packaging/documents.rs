@@ -67,6 +67,24 @@ fn configurations_load() {
 }
 
 #[test]
+fn the_versions_of_postgresql_are_those_that_can_be_installed_for_tests() {
+    let install = text("tests/support/postgres/install");
+    let installed: Vec<String> = install
+        .lines()
+        .filter_map(|line| line.trim().strip_suffix(".0 ;;")?.split_once(") release="))
+        .map(|(major, release)| format!("| {major} | {release} | "))
+        .collect();
+    assert!(installed.len() >= 6, "{installed:?}");
+    let readme = text("README.md");
+    let table = readme.split("\n## Versions of PostgreSQL\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| 1")).collect();
+    assert_eq!(rows.len(), installed.len());
+    for (row, installed) in rows.iter().zip(&installed) {
+        assert!(row.starts_with(installed.as_str()), "README.md: {row}; {installed}");
+    }
+}
+
+#[test]
 fn every_class_and_state_is_explained() {
     let operations = text("docs/operations.md");
     let classes: Vec<String> = text("src/change/trouble.rs")

@@ -1,8 +1,17 @@
 //! Settings with which published commits, or the slot, can be lost are found.
 
-use cdc_notifier::replication::{durability::risks, sql};
+use std::{
+    io::{self, Write as _},
+    os::unix::net::UnixStream,
+};
 
-use crate::support::{db, server, settings};
+use cdc_notifier::{
+    change::Lsn,
+    demo::postgres::TemporaryPostgres,
+    replication::{connection::Connection, durability::risks, sql},
+};
+
+use crate::support::{NS, db, execute, major, prepared, server, settings, slot, until, value, with_tables};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_setting_is_named() {
@@ -20,29 +29,45 @@ async fn each_setting_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_timeout_of_idle_slots_is_named() {
+    let server = server(&settings(&[("fsync", "on"), ("full_page_writes", "on")]));
+    let sql = sql(&db(&server)).await.unwrap();
+    if major(&sql).await < 18 {
+        return; // There is none.
+    }
+    execute(&sql, "ALTER SYSTEM SET idle_replication_slot_timeout = '1h'").await;
+    execute(&sql, "SELECT pg_reload_conf()").await;
+    until("the new setting", || async { !risks(&sql).await.unwrap().is_empty() }).await;
+    let found = risks(&sql).await.unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].message.starts_with("idle_replication_slot_timeout is 1h:"), "{found:?}");
+    execute(&sql, found[0].remedy.split_once("; ").unwrap().0).await;
+    execute(&sql, found[0].remedy.split_once("; ").unwrap().1).await;
+    until("the remedy", || async { risks(&sql).await.unwrap().is_empty() }).await;
+}
+
+/// What a standby is to the server: a walsender that streams the whole log.
+fn standby(server: &TemporaryPostgres, from: &str) -> io::Result<UnixStream> {
+    let mut socket = UnixStream::connect(server.socket_dir().join(format!(".s.PGSQL.{}", server.port())))?;
+    let startup = [&(3_u32 << 16).to_be_bytes(), &b"user\0postgres\0replication\0true\0\0"[..]].concat();
+    let query = format!("START_REPLICATION PHYSICAL {from}\0");
+    for (kind, body) in [(&b""[..], startup), (b"Q", query.into_bytes())] {
+        socket.write_all(kind)?;
+        socket.write_all(&u32::try_from(body.len() + 4).unwrap().to_be_bytes())?;
+        socket.write_all(&body)?;
+    }
+    Ok(socket)
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_asynchronous_standby_is_one_and_a_logical_replica_is_none() {
-    use cdc_notifier::{change::Lsn, replication::connection::Connection};
-
-    use crate::support::{NS, prepared, slot, with_tables};
-
     let (server, db, _admin) = with_tables(&settings(&[("fsync", "on"), ("full_page_writes", "on")]), &[NS]).await;
     prepared(&db, &slot("cdc", &[NS])).await.unwrap();
     let connection = Connection::open(&db).await.unwrap();
     let _stream = connection.start_replication("cdc", Lsn::ZERO, &[NS], true).await.unwrap();
     let session = sql(&db).await.unwrap();
     assert_eq!(risks(&session).await.unwrap(), []);
-    // pg_receivewal is to the server what a standby is.
-    let directory = tempfile::tempdir().unwrap();
-    // It may run as another user.
-    std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-    let mut receiver = server
-        .command(
-            server.bin_dir().join("postgres").canonicalize().unwrap().with_file_name("pg_receivewal").to_str().unwrap(),
-        )
-        .args(["--host", server.host(), "--port", &server.port().to_string(), "--username", "postgres", "--directory"])
-        .arg(directory.path())
-        .spawn()
-        .unwrap();
+    let standby = standby(&server, &value(&session, "SELECT pg_current_wal_lsn()::text").await).unwrap();
     let mut found = Vec::new();
     for _ in 0..200 {
         found = risks(&session).await.unwrap();
@@ -51,8 +76,7 @@ async fn an_asynchronous_standby_is_one_and_a_logical_replica_is_none() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    receiver.kill().unwrap();
-    receiver.wait().unwrap();
+    drop(standby);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].message.contains("asynchronous") && found[0].remedy.contains("synchronous_standby_names"));
 }

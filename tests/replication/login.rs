@@ -8,7 +8,10 @@ use cdc_notifier::{
     demo::postgres::{Mode, Options},
     replication::{connection::Connection, sql::sql, transport},
 };
-use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use crate::support::{CANARY, as_role, db, execute, major, refused, server, value};
 
@@ -45,7 +48,7 @@ async fn every_way_to_log_in_and_to_be_refused() {
 
     for role in ["trusty", "md5", "scram", "clear"] {
         let mut connection = Connection::open(&as_role(&unix, role)).await.unwrap_or_else(|t| panic!("{role}: {t:?}"));
-        assert_eq!(connection.server_version() / 10_000, major(&admin).await);
+        assert_eq!(connection.server_version().major(), major(&admin).await);
         let rows = connection.simple_query("SELECT current_user, current_setting('application_name')").await.unwrap();
         assert_eq!(rows, [[Some(role.to_owned()), Some("cdc-notifier".to_owned())]]);
         let client = sql(&as_role(&unix, role)).await.unwrap_or_else(|t| panic!("{role}: {t:?}"));
@@ -143,6 +146,30 @@ async fn servers_that_are_away_silent_or_strange_are_unavailable() {
     refused(Connection::open(&db).await, Class::PostgresUnavailable, &[]);
     db.host = "no-such-host.invalid".into();
     refused(Connection::open(&db).await, Class::PostgresUnavailable, &[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_too_old_is_refused_at_login() {
+    let server = server(&Options::default());
+    let old = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = old.local_addr().unwrap().port();
+    let db = Postgres { host: "127.0.0.1".into(), port, ..db(&server) };
+    tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = old.accept().await.unwrap();
+            let mut request = [0; 8];
+            socket.read_exact(&mut request).await.unwrap();
+            // No TLS; then AuthenticationOk, ParameterStatus, BackendKeyData, ReadyForQuery.
+            socket.write_all(b"NR\0\0\0\x08\0\0\0\0S\0\0\0\x19server_version\x0012.22\0").await.unwrap();
+            socket.write_all(b"K\0\0\0\x0c\0\0\0\x01\0\0\0\x02Z\0\0\0\x05I").await.unwrap();
+            // Until the client hangs up.
+            let _rest = socket.read_to_end(&mut Vec::new()).await;
+        }
+    });
+    for trouble in [Connection::open(&db).await.err(), sql(&db).await.err()] {
+        let trouble = refused(trouble.map_or(Ok(()), Err), Class::PostgresSetting, &["PostgreSQL 13 or later"]);
+        assert!(trouble.message.contains("12.22 is too old"), "{trouble:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

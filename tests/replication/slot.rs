@@ -28,11 +28,16 @@ async fn of_another_kind_plugin_or_database() {
     if major >= 14 {
         execute(&admin, "SELECT pg_create_logical_replication_slot('prepared', 'pgoutput', twophase => true)").await;
     }
+    let free = if major >= 18 {
+        "ALTER_REPLICATION_SLOT prepared (TWO_PHASE false)"
+    } else {
+        "SELECT pg_drop_replication_slot('prepared')"
+    };
     for (name, named, remedy) in [
         ("physical", "physical", "pg_drop_replication_slot('physical')"),
         ("decoding", "test_decoding", "pg_drop_replication_slot('decoding')"),
         ("elsewhere", "\"other\"", "database reference of \"other\""),
-        ("prepared", "two_phase", "ALTER_REPLICATION_SLOT prepared (TWO_PHASE false)"),
+        ("prepared", "two_phase", free),
         ("short", "temporary", "name another slot"),
     ] {
         if name == "prepared" && major < 14 {
@@ -40,6 +45,10 @@ async fn of_another_kind_plugin_or_database() {
         }
         let trouble = refused(prepared(&db, &slot(name, &[NS])).await, Class::SlotMismatch, &[remedy]);
         names(&trouble, &[named, &format!("\"{name}\"")]);
+    }
+    if major >= 18 {
+        Connection::open(&db).await.unwrap().simple_query(free).await.expect("the remedy");
+        prepared(&db, &slot("prepared", &[NS])).await.expect("what was mended");
     }
     // Without the check before it, START_REPLICATION tells the same.
     for (name, class) in
@@ -86,6 +95,28 @@ async fn a_lost_one_is_lost() {
     let remedy = ["pg_drop_replication_slot('cdc')", "max_slot_wal_keep_size"];
     let trouble = refused(prepared(&db, &cdc).await, Class::SlotLost, &remedy);
     names(&trouble, &["\"cdc\"", &confirmed.to_string()]);
+    let connection = Connection::open(&db).await.unwrap();
+    refused(connection.start_replication("cdc", Lsn::ZERO, &[NS], true).await, Class::SlotLost, &remedy);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_was_idle_for_too_long_is_lost() {
+    let (_server, db, admin) = with_tables(&settings(&[]), &[NS]).await;
+    if major(&admin).await < 18 {
+        return; // There is no such timeout.
+    }
+    let cdc = slot("cdc", &[NS]);
+    let confirmed = prepared(&db, &cdc).await.expect("prepare").confirmed_flush_lsn;
+    execute(&admin, "ALTER SYSTEM SET idle_replication_slot_timeout = '1s'").await;
+    execute(&admin, "SELECT pg_reload_conf()").await;
+    until("the end of its time", || async {
+        execute(&admin, "CHECKPOINT").await;
+        value(&admin, "SELECT coalesce(invalidation_reason, '') FROM pg_replication_slots").await == "idle_timeout"
+    })
+    .await;
+    let remedy = ["pg_drop_replication_slot('cdc')", "idle_replication_slot_timeout = 0"];
+    let trouble = refused(prepared(&db, &cdc).await, Class::SlotLost, &remedy);
+    names(&trouble, &["\"cdc\"", "idle_timeout", &confirmed.to_string()]);
     let connection = Connection::open(&db).await.unwrap();
     refused(connection.start_replication("cdc", Lsn::ZERO, &[NS], true).await, Class::SlotLost, &remedy);
 }

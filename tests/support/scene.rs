@@ -70,6 +70,12 @@ pub fn connect(server: &TemporaryPostgres, database: &str) -> Client {
     Client::connect(&config, NoTls).unwrap()
 }
 
+/// 15, 16 ...
+pub fn major(client: &mut Client) -> u32 {
+    let version: String = client.query_one("SHOW server_version_num", &[]).unwrap().get(0);
+    version.parse::<u32>().unwrap() / 10_000
+}
+
 /// Creates progressor's tables of these namespaces.
 pub fn create_tables(client: &mut Client, namespaces: &[&Namespace]) {
     for namespace in namespaces {

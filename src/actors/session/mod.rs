@@ -196,7 +196,7 @@ impl Session {
         };
         self.compare(&server)?;
         let publications = shared.streamed();
-        let binary = connection.server_version() >= 140_000;
+        let binary = connection.server_version().sends_binary();
         shared.set_walsender(connection.pid());
         // From the slot's own position: one of ours would make the server skip in silence, also on a history that is not ours.
         let mut started = connection.start_replication(&shared.slot.name, Lsn::ZERO, &publications, binary).await?;
@@ -209,7 +209,7 @@ impl Session {
             database,
             slot,
             confirmed_flush_lsn = %prepared.confirmed_flush_lsn,
-            server_version = prepared.server_version,
+            server_version = %prepared.server_version,
             binary,
             "replication started"
         );

@@ -36,6 +36,8 @@ fn logins_and_privileges() {
     let options = Options { listen_tcp: true, hba: Some(HBA.into()), ..Options::default() };
     let mut server = TemporaryPostgres::start(&options).unwrap();
     let mut sql = scene::connect(&server, "postgres");
+    // 13 keeps passwords as MD5 sums if it is not told otherwise, with which nobody gets through scram-sha-256.
+    sql.batch_execute("SET password_encryption = 'scram-sha-256'").unwrap();
     for role in ["mistyped", "elsewhere", "plain", "poor", "rejected"] {
         sql.batch_execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'canary-of-{role}'")).unwrap();
         if role != "plain" {
