@@ -1,7 +1,5 @@
 //! The startup message and the login.
 
-use std::collections::HashMap;
-
 use postgres_protocol::authentication::{
     md5_hash,
     sasl::{self, ChannelBinding, ScramSha256},
@@ -68,7 +66,8 @@ pub(super) async fn log_in(db: &Postgres, stream: Stream) -> Result<Session, Fai
     wire.flush().await?;
     authenticate(db, &mut wire).await?;
 
-    let (mut parameters, mut pid) = (HashMap::new(), 0);
+    // Nothing else is kept: how much a server says before it is ready is up to it.
+    let (mut server_version, mut pid) = (None, 0);
     loop {
         let message = next(&mut wire).await?;
         let mut body = Body(&message.body);
@@ -76,7 +75,9 @@ pub(super) async fn log_in(db: &Postgres, stream: Stream) -> Result<Session, Fai
             b'S' => {
                 let (name, value) = (body.text()?, body.text()?);
                 check_parameter(&name, &value)?;
-                parameters.insert(name, value);
+                if name == "server_version" {
+                    server_version = version_number(&value);
+                }
             }
             b'K' => pid = body.i32()?,
             b'Z' => break,
@@ -85,7 +86,6 @@ pub(super) async fn log_in(db: &Postgres, stream: Stream) -> Result<Session, Fai
             _ => return Err(Failure::Protocol("an unexpected message during the login")),
         }
     }
-    let server_version = parameters.get("server_version").map(String::as_str).and_then(version_number);
     wire.allow_long_messages();
     Ok(Session { wire, pid, server_version: server_version.ok_or(Failure::Protocol("the server tells no version"))? })
 }
