@@ -129,11 +129,7 @@ async fn authenticate(db: &Postgres, wire: &mut Wire) -> Result<(), Failure> {
         match (message.kind, body.i32()) {
             (b'R', Ok(0)) => return Ok(()),
             (b'R', Ok(3)) if !wire.stream().is_private() => {
-                return Err(refused(
-                    db,
-                    "the server asks for the password in clear text, and the connection is not encrypted",
-                    "set sslmode to require or better, or let pg_hba.conf say scram-sha-256",
-                ));
+                return Err(clear_text(db));
             }
             (b'R', Ok(3)) => {
                 let mut answer = password(db)?.expose_secret().as_bytes().to_vec();
@@ -221,6 +217,15 @@ fn password(db: &Postgres) -> Result<&SecretString, Failure> {
             "set `password` or `password_file` of this database",
         )
     })
+}
+
+/// The password is not sent where others may read along.
+pub(super) fn clear_text(db: &Postgres) -> Failure {
+    refused(
+        db,
+        "the server asks for the password in clear text, and the connection is not encrypted",
+        "set sslmode to require or better, or let pg_hba.conf say scram-sha-256",
+    )
 }
 
 fn refused(db: &Postgres, why: &str, remedy: &str) -> Failure {

@@ -1,6 +1,6 @@
 //! SQL on an ordinary connection, over the same transport.
 
-use std::{ops::Deref, time::Duration};
+use std::{ops::Deref, sync::atomic::Ordering, time::Duration};
 
 use secrecy::ExposeSecret as _;
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
@@ -8,7 +8,8 @@ use tokio_postgres::{Client, Config, NoTls, Row, types::ToSql};
 
 use super::{
     error::{Doing, Failure, Place},
-    handshake::{APPLICATION_NAME, version_number},
+    guard::Guard,
+    handshake::{APPLICATION_NAME, clear_text, version_number},
     transport::{self, Stream},
 };
 use crate::{change::Trouble, config::Postgres};
@@ -66,8 +67,15 @@ pub async fn sql(db: &Postgres) -> Result<Sql, Trouble> {
         config.password(password.expose_secret());
     }
     let config = &config;
-    let (client, connection) =
-        transport::login(db, |stream: Stream| async move { Ok(config.connect_raw(stream, NoTls).await?) }).await?;
+    let (client, connection) = transport::login(db, |stream: Stream| async move {
+        let guard = Guard::new(stream);
+        let asks_for_clear_text = guard.asks_for_clear_text();
+        let refusal = |error: tokio_postgres::Error| {
+            if asks_for_clear_text.load(Ordering::Acquire) { clear_text(db) } else { error.into() }
+        };
+        config.connect_raw(guard, NoTls).await.map_err(refusal)
+    })
+    .await?;
     let version = connection.parameter("server_version").and_then(version_number);
     let server_version =
         version.ok_or_else(|| Failure::Protocol("the server tells no version").trouble(&place, Doing::Login))?;

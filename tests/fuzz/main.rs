@@ -21,8 +21,6 @@ use mutator::Mutator;
 
 /// Checks seeds and so many mutants.
 fn run(target: &str, check: fn(&[u8]), seeds: &[Vec<u8>], mutants: usize) {
-    assert!(!seeds.is_empty());
-    store(target, seeds);
     let verify = |bytes: &[u8]| {
         let result = panic::catch_unwind(|| check(bytes));
         if let Err(failure) = result {
@@ -35,8 +33,9 @@ fn run(target: &str, check: fn(&[u8]), seeds: &[Vec<u8>], mutants: usize) {
     (0..mutants).for_each(|_| verify(&mutator.next()));
 }
 
-/// `fuzz/run` sets the variable to get seeds for libFuzzer.
+/// Seeds of every target; where `fuzz/run` sets the variable, it gets them for libFuzzer.
 fn store(target: &str, seeds: &[Vec<u8>]) {
+    assert!(seeds.len() > 3 && seeds.iter().all(|seed| seed.len() < 1 << 16), "{target}");
     let Some(corpus) = env::var_os("FUZZ_CORPUS") else { return };
     let folder = Path::new(&corpus).join(target);
     fs::create_dir_all(&folder).unwrap();
@@ -48,6 +47,11 @@ fn store(target: &str, seeds: &[Vec<u8>]) {
 macro_rules! targets {
     ($($target:ident: $mutants:literal),* $(,)?) => {
         const TARGETS: &[&str] = &[$(stringify!($target)),*];
+
+        #[test]
+        fn seeds_exist() {
+            $(store(stringify!($target), &seeds::$target());)*
+        }
         $(
             #[test]
             fn $target() {
@@ -64,7 +68,7 @@ targets! {
     external_term: 15_000,
     pgoutput: 60_000,
     pipeline: 10_000,
-    server: 2_500,
+    server: 800,
     thrift: 40_000,
 }
 
@@ -74,8 +78,10 @@ fn every_property_is_a_target_of_cargo_fuzz() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let names = |folder: &str| {
         let files = fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path());
-        let mut names: Vec<_> =
-            files.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).filter(|name| name != "mod").collect();
+        let mut names: Vec<_> = files
+            .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+            .filter(|name| name != "mod")
+            .collect();
         names.sort();
         names
     };

@@ -42,7 +42,10 @@ pub fn copy_data() -> Vec<Vec<u8>> {
 }
 
 fn captured() -> Vec<Vec<u8>> {
-    ["text", "binary"].iter().flat_map(|format| column(&format!("pgoutput/postgres-15-{format}.jsonl"), "message")).collect()
+    ["text", "binary"]
+        .iter()
+        .flat_map(|format| column(&format!("pgoutput/postgres-15-{format}.jsonl"), "message"))
+        .collect()
 }
 
 pub fn pgoutput() -> Vec<Vec<u8>> {
@@ -85,11 +88,18 @@ fn relation(oid: u32, kind: &str, columns: &[(&str, u32)]) -> Sent {
 fn stream(payload: &[u8], binary: bool) -> Vec<u8> {
     let text = |text: &str| Field::Text(text.into());
     let process = |status: &str, detail: Field| vec![text("2Ab3"), text(status), detail];
-    let update = |old: Vec<Field>, new: Vec<Field>| Sent::Update { relation: PROCESSES, old: Some(OldRow::Full(old)), new };
+    let update =
+        |old: Vec<Field>, new: Vec<Field>| Sent::Update { relation: PROCESSES, old: Some(OldRow::Full(old)), new };
     let event = if binary {
         let at = 764_400_000_000_000_i64.to_be_bytes().to_vec();
         let metadata = [b"\x01", metadata().as_bytes()].concat();
-        vec![text("2Ab3"), Field::Binary(vec![0, 1]), Field::Binary(at), Field::Binary(metadata), Field::Binary(payload.into())]
+        vec![
+            text("2Ab3"),
+            Field::Binary(vec![0, 1]),
+            Field::Binary(at),
+            Field::Binary(metadata),
+            Field::Binary(payload.into()),
+        ]
     } else {
         let payload = format!("\\x{}", hex::encode(payload));
         vec![text("2Ab3"), text("1"), text("2024-03-22 06:12:27.5+00"), text(&metadata()), text(&payload)]
@@ -158,7 +168,8 @@ fn message(kind: u8, body: &[u8]) -> Vec<u8> {
 }
 
 fn row(columns: &[&[u8]]) -> Vec<u8> {
-    let fields = columns.iter().flat_map(|column| [&u32::try_from(column.len()).unwrap().to_be_bytes(), *column].concat());
+    let fields =
+        columns.iter().flat_map(|column| [&u32::try_from(column.len()).unwrap().to_be_bytes(), *column].concat());
     let body: Vec<u8> = [0, u8::try_from(columns.len()).unwrap()].into_iter().chain(fields).collect();
     message(b'D', &body)
 }
@@ -193,7 +204,8 @@ pub fn server() -> Vec<Vec<u8>> {
     let clear = [message(b'R', &[0, 0, 0, 3]), whole.clone()].concat();
     let first = b"\0\0\0\x0br=nonce,s=c2FsdA==,i=4096";
     let scram =
-        [message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0"), message(b'R', first), message(b'R', b"\0\0\0\x0cv=eA==")].concat();
+        [message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0"), message(b'R', first), message(b'R', b"\0\0\0\x0cv=eA==")]
+            .concat();
     let refused = [login().concat(), answers[..2].concat(), error("57P01")].concat();
     let stopped = [login().concat(), answers.concat(), error("57P01")].concat();
     vec![whole, md5, clear, scram, error("28P01"), refused, stopped, rest]

@@ -31,7 +31,8 @@ pub fn check(bytes: &[u8]) {
 }
 
 fn same_in_json(text: &[u8], loaded: Result<Config, ConfigError>) {
-    let Ok(table) = str::from_utf8(text).map_err(drop).and_then(|text| toml::from_str::<toml::Table>(text).map_err(drop))
+    let Ok(table) =
+        str::from_utf8(text).map_err(drop).and_then(|text| toml::from_str::<toml::Table>(text).map_err(drop))
     else {
         return;
     };

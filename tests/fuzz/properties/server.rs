@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use cdc_notifier::{
     change::{Lsn, Trouble},
     config::{Postgres, SslMode, Tls},
-    replication::{Connection, CopyData, Frame, ReplicationStream},
+    replication::{Connection, CopyData, Frame, ReplicationStream, sql},
 };
 use tempfile::TempDir;
 use tokio::{
@@ -22,12 +22,13 @@ const PIECES: [usize; 2] = [1 << 20, 11];
 const BEFORE_LOGIN: usize = 1024 * 1024;
 
 /// In whatever pieces the bytes arrive, they mean the same; the end of the connection ends everything; no error shows the password;
-/// before the login memory is bounded, afterwards it follows what is there.
+/// before the login memory is bounded, on the SQL connection too; afterwards it follows what is there.
 pub fn check(bytes: &[u8]) {
     PEER.with(|peer| {
         let [whole, pieces] = PIECES.map(|piece| peer.listen(bytes, piece));
         assert_eq!(whole, pieces);
         assert!(!whole.contains(CANARY), "{whole}");
+        peer.sql(bytes);
     });
 }
 
@@ -81,6 +82,23 @@ impl Peer {
         });
         assert!(logged_in || memory <= BEFORE_LOGIN + 8 * seen.len(), "{memory} for {}", bytes.len());
         seen
+    }
+
+    /// The SQL connection, which a library logs in.
+    fn sql(&self, bytes: &[u8]) {
+        let mut result = Ok(());
+        let memory = held(|| {
+            self.runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    logged_in = sql(&self.db) => result = logged_in.map(drop),
+                    () = self.serve(bytes, PIECES[0]) => unreachable!("a server listens for ever"),
+                }
+            });
+        });
+        // The library reads on after the login, as much as there is.
+        assert!(result.is_ok() || memory <= BEFORE_LOGIN, "{memory} for {}", bytes.len());
+        assert!(result.is_ok() || !format!("{result:?}").contains(CANARY), "{result:?}");
     }
 
     /// The first connection hears everything, others nothing.
