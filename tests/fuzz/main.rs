@@ -28,7 +28,9 @@ fn run(target: &str, check: fn(&[u8]), seeds: &[Vec<u8>], mutants: usize) {
             panic::resume_unwind(failure);
         }
     };
-    seeds.iter().for_each(|seed| verify(seed));
+    for seed in seeds {
+        verify(seed);
+    }
     let mut mutator = Mutator::new(seeds);
     (0..mutants).for_each(|_| verify(&mutator.next()));
 }

@@ -134,7 +134,7 @@ fn metadata() -> String {
 pub fn configuration() -> Vec<Vec<u8>> {
     let toml = include_str!("../../config/reference.toml");
     let example = include_str!("../../config/example.toml").replace("${PROGRESSOR_PASSWORD}", "${SECRET}");
-    let bare: String = toml.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+    let bare: String = toml.lines().filter(|line| !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect();
     let bare = bare.replace("${PROGRESSOR_PASSWORD:-progressor}", "${SECRET}");
     let json = |text: &str| serde_json::to_string_pretty(&toml::from_str::<Json>(text).unwrap()).unwrap();
     let (json, small) = (json(&bare), json(&example));

@@ -60,7 +60,9 @@ fn value(value: &Value, out: &mut Vec<u8>) {
         Value::Arr(values) => {
             out.extend(field(15, 8, &[12]));
             out.extend(count(values.len()));
-            values.iter().for_each(|inner| self::value(inner, out));
+            for inner in values {
+                self::value(inner, out);
+            }
         }
     }
     out.push(0);
