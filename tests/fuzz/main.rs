@@ -70,7 +70,7 @@ targets! {
     external_term: 15_000,
     pgoutput: 60_000,
     pipeline: 10_000,
-    server: 800,
+    server: 4_000,
     thrift: 40_000,
 }
 

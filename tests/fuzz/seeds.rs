@@ -158,6 +158,7 @@ pub fn admin() -> Vec<Vec<u8>> {
         format!("{resume}Content-Length: 3\r\n\r\nabc"),
         format!("{resume}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0"),
         "POST /api/v1/streams/d%2Fb/..%2f/resume HTTP/1.1\r\nHost: h".to_owned(),
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nGET / HTTP/1.1\r\nHost: h".to_owned(),
         "OPTIONS * HTTP/1.1\r\nHost: h\r\nUpgrade: h2c".to_owned(),
     ];
     requests.map(String::into_bytes).into()

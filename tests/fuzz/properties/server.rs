@@ -24,12 +24,28 @@ const BEFORE_LOGIN: usize = 1024 * 1024;
 /// In whatever pieces the bytes arrive, they mean the same; the end of the connection ends everything; no error shows the password;
 /// before the login memory is bounded, on the SQL connection too; afterwards it follows what is there.
 pub fn check(bytes: &[u8]) {
+    if announces_much(bytes) {
+        return;
+    }
     PEER.with(|peer| {
         let [whole, pieces] = PIECES.map(|piece| peer.listen(bytes, piece));
         assert_eq!(whole, pieces);
         assert!(!whole.contains(CANARY), "{whole}");
         peer.sql(bytes);
     });
+}
+
+/// Whether a message announces more than a MiB, and no more than PostgreSQL may send. The buffer grows to it, and the allocator that counts
+/// touches all of it, which takes a second; `replication::buffer` has tests of its own for that.
+fn announces_much(mut bytes: &[u8]) -> bool {
+    while let Some(([_, length @ ..], rest)) = bytes.split_first_chunk::<5>() {
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap();
+        if (1 << 20..1 << 30).contains(&length) {
+            return true;
+        }
+        bytes = rest.get(length.saturating_sub(4)..).unwrap_or_default();
+    }
+    false
 }
 
 thread_local! {
