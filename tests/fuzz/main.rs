@@ -64,14 +64,14 @@ macro_rules! targets {
 }
 
 targets! {
-    admin: 3_000,
-    configuration: 3_000,
-    copy_data: 200_000,
-    external_term: 15_000,
-    pgoutput: 60_000,
-    pipeline: 10_000,
-    server: 4_000,
-    thrift: 40_000,
+    admin: 10_000,
+    configuration: 12_000,
+    copy_data: 500_000,
+    external_term: 60_000,
+    pgoutput: 300_000,
+    pipeline: 40_000,
+    server: 12_000,
+    thrift: 150_000,
 }
 
 /// A property that nothing fuzzes, and a target that cargo-fuzz does not know, would be forgotten in silence.
