@@ -90,9 +90,9 @@ impl Bed {
 
     /// The service's configuration for a slot into the topics of this namespace.
     pub(crate) fn configuration(&self, slot: &str, namespace: &Namespace) -> Configuration {
-        let mut properties = String::from("[kafka_clients.kafka.properties]\n");
+        let mut properties = String::new();
         for (key, value) in &self.properties {
-            writeln!(properties, "\"{key}\" = \"{value}\"").unwrap();
+            writeln!(properties, "properties.\"{key}\" = \"{value}\"").unwrap();
         }
         Configuration::new(&self.general, &self.kafka.bootstrap())
             .add(&properties)

@@ -125,7 +125,8 @@ impl Intake {
     /// # Errors
     /// If none is open, or another one.
     pub fn commit(&mut self, commit_lsn: Lsn, end_lsn: Lsn) -> Result<(), Fault> {
-        let open = self.open.take().filter(|open| open.transaction.commit_lsn == commit_lsn);
+        // Another one stays open: its messages are on their way, and the ledger must know them.
+        let open = self.open.take_if(|open| open.transaction.commit_lsn == commit_lsn);
         let Some(open) = open else { return Err(Fault::Misplaced("a commit of no open transaction")) };
         self.push_fresh(&open);
         if open.messages {

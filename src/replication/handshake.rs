@@ -1,7 +1,5 @@
 //! The startup message and the login.
 
-use std::collections::HashMap;
-
 use postgres_protocol::authentication::{
     md5_hash,
     sasl::{self, ChannelBinding, ScramSha256},
@@ -68,7 +66,8 @@ pub(super) async fn log_in(db: &Postgres, stream: Stream) -> Result<Session, Fai
     wire.flush().await?;
     authenticate(db, &mut wire).await?;
 
-    let (mut parameters, mut pid) = (HashMap::new(), 0);
+    // Nothing else is kept: how much a server says before it is ready is up to it.
+    let (mut server_version, mut pid) = (None, 0);
     loop {
         let message = next(&mut wire).await?;
         let mut body = Body(&message.body);
@@ -76,7 +75,9 @@ pub(super) async fn log_in(db: &Postgres, stream: Stream) -> Result<Session, Fai
             b'S' => {
                 let (name, value) = (body.text()?, body.text()?);
                 check_parameter(&name, &value)?;
-                parameters.insert(name, value);
+                if name == "server_version" {
+                    server_version = Some(value);
+                }
             }
             b'K' => pid = body.i32()?,
             b'Z' => break,
@@ -85,8 +86,7 @@ pub(super) async fn log_in(db: &Postgres, stream: Stream) -> Result<Session, Fai
             _ => return Err(Failure::Protocol("an unexpected message during the login")),
         }
     }
-    let told = parameters.get("server_version").map(String::as_str);
-    let server_version = ServerVersion::accept(told, &Place::of(db))?;
+    let server_version = ServerVersion::accept(server_version.as_deref(), &Place::of(db))?;
     wire.allow_long_messages();
     Ok(Session { wire, pid, server_version })
 }
@@ -123,11 +123,7 @@ async fn authenticate(db: &Postgres, wire: &mut Wire) -> Result<(), Failure> {
         match (message.kind, body.i32()) {
             (b'R', Ok(0)) => return Ok(()),
             (b'R', Ok(3)) if !wire.stream().is_private() => {
-                return Err(refused(
-                    db,
-                    "the server asks for the password in clear text, and the connection is not encrypted",
-                    "set sslmode to require or better, or let pg_hba.conf say scram-sha-256",
-                ));
+                return Err(clear_text(db));
             }
             (b'R', Ok(3)) => {
                 let mut answer = password(db)?.expose_secret().as_bytes().to_vec();
@@ -215,6 +211,15 @@ fn password(db: &Postgres) -> Result<&SecretString, Failure> {
             "set `password` or `password_file` of this database",
         )
     })
+}
+
+/// The password is not sent where others may read along.
+pub(super) fn clear_text(db: &Postgres) -> Failure {
+    refused(
+        db,
+        "the server asks for the password in clear text, and the connection is not encrypted",
+        "set sslmode to require or better, or let pg_hba.conf say scram-sha-256",
+    )
 }
 
 fn refused(db: &Postgres, why: &str, remedy: &str) -> Failure {

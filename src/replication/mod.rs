@@ -11,6 +11,7 @@ pub mod copy_data;
 pub mod durability;
 mod error;
 pub mod feedback;
+mod guard;
 mod handshake;
 pub mod joins;
 mod position;

@@ -1,6 +1,6 @@
 //! SQL on an ordinary connection, over the same transport.
 
-use std::{ops::Deref, time::Duration};
+use std::{ops::Deref, sync::atomic::Ordering, time::Duration};
 
 use secrecy::ExposeSecret as _;
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
@@ -8,7 +8,8 @@ use tokio_postgres::{Client, Config, NoTls, Row, types::ToSql};
 
 use super::{
     error::{Doing, Failure, Place},
-    handshake::APPLICATION_NAME,
+    guard::Guard,
+    handshake::{APPLICATION_NAME, clear_text},
     transport::{self, Stream},
     version::ServerVersion,
 };
@@ -67,8 +68,15 @@ pub async fn sql(db: &Postgres) -> Result<Sql, Trouble> {
         config.password(password.expose_secret());
     }
     let config = &config;
-    let (client, connection) =
-        transport::login(db, |stream: Stream| async move { Ok(config.connect_raw(stream, NoTls).await?) }).await?;
+    let (client, connection) = transport::login(db, |stream: Stream| async move {
+        let guard = Guard::new(stream);
+        let asks_for_clear_text = guard.asks_for_clear_text();
+        let refusal = |error: tokio_postgres::Error| {
+            if asks_for_clear_text.load(Ordering::Acquire) { clear_text(db) } else { error.into() }
+        };
+        config.connect_raw(guard, NoTls).await.map_err(refusal)
+    })
+    .await?;
     let accepted = ServerVersion::accept(connection.parameter("server_version"), &place);
     let server_version = accepted.map_err(|failure| failure.trouble(&place, Doing::Login))?;
     let (sender, end) = watch::channel(None);

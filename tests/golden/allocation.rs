@@ -4,7 +4,7 @@ use std::io::Write;
 
 use allocation_counter::measure;
 use cdc_notifier::{
-    change::{Lifecycle, Lsn, Notification, PgTimestamp, Transaction},
+    change::{InvalidRow, Lifecycle, Lsn, Notification, PgTimestamp, Transaction},
     encoding::{self, Limits, mg_proto::read::Value},
 };
 use proptest::prelude::*;
@@ -24,7 +24,7 @@ fn event(payload: &[u8]) -> Notification<'_> {
     }
 }
 
-fn compressed(term: &[u8], declared: usize) -> Vec<u8> {
+pub(crate) fn compressed(term: &[u8], declared: usize) -> Vec<u8> {
     let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
     zlib.write_all(term).unwrap();
     let declared = u32::try_from(declared).unwrap().to_be_bytes();
@@ -59,16 +59,18 @@ fn nothing_once_warm() {
     assert_eq!((warm.count_total, warm.bytes_total), (0, 0));
 }
 
-/// The most that encoding a payload once has held at a time, the output included.
-fn held(payload: &[u8], limits: Limits) -> u64 {
+/// What became of a payload, and the most that encoding it once has held at a time, the output included.
+pub(crate) fn encoded(payload: &[u8], limits: Limits) -> (Result<usize, InvalidRow>, u64) {
     let mut encoder = encoding::build(encoding::Kind::MgProto, "n", limits);
     let notification = event(payload);
     let mut out = Vec::new();
-    measure(|| {
-        // Whether it is refused does not matter here.
-        _ = encoder.encode(&TRANSACTION, &notification, &mut out).is_ok();
-    })
-    .bytes_max
+    let mut result = Ok(0);
+    let held = measure(|| result = encoder.encode(&TRANSACTION, &notification, &mut out).map(|_| out.len())).bytes_max;
+    (result, held)
+}
+
+fn held(payload: &[u8], limits: Limits) -> u64 {
+    encoded(payload, limits).1
 }
 
 #[test]

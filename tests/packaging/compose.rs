@@ -22,6 +22,9 @@ struct Service {
     depends_on: BTreeMap<String, Dependency>,
     healthcheck: Option<Health>,
     stop_grace_period: Option<String>,
+    read_only: bool,
+    cap_drop: Vec<String>,
+    security_opt: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -97,6 +100,7 @@ fn the_configuration_names_what_the_services_offer() {
     assert!(ours.volumes.iter().any(|volume| volume == "./config.toml:/etc/cdc-notifier/config.toml:ro"));
     let variable = |name: &str| ours.environment.get(name).cloned();
     let config = configuration(&root().join("docker/config.toml"), &variable);
+    assert!(ours.read_only && ours.cap_drop == ["ALL"] && ours.security_opt == ["no-new-privileges:true"]);
     assert!(ours.stop_grace_period.as_deref() == Some("15s") && config.retry.shutdown_timeout.as_secs() + 2 < 15);
 
     let topics = &services["topics"].command[0];

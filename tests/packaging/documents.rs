@@ -6,7 +6,7 @@ use cdc_notifier::demo::{postgres::SUPERUSER, progressor};
 
 use crate::{configuration, connect, progressor_database, root, text};
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "README.md",
     "CHANGELOG.md",
     "docs/architecture.md",
@@ -14,6 +14,7 @@ const DOCUMENTS: [&str; 8] = [
     "docs/operations.md",
     "docs/performance.md",
     "docs/reliability.md",
+    "docs/security.md",
     "thrift/README.md",
 ];
 

@@ -66,6 +66,7 @@ async fn every_way_to_log_in_and_to_be_refused() {
         refused(Connection::open(&none(role)).await, Class::PostgresLogin, &["`password`"]);
     }
     refused(Connection::open(&as_role(&tcp, "clear")).await, Class::PostgresLogin, &["sslmode", "scram-sha-256"]);
+    refused(sql(&as_role(&tcp, "clear")).await, Class::PostgresLogin, &["sslmode", "scram-sha-256"]);
     refused(Connection::open(&as_role(&tcp, "rejected")).await, Class::PostgresLogin, &["pg_hba.conf"]);
     refused(Connection::open(&as_role(&tcp, "trusty")).await, Class::PostgresLogin, &["pg_hba.conf"]);
     refused(Connection::open(&as_role(&unix, "norole")).await, Class::PostgresLogin, &["CREATE ROLE \"norole\""]);

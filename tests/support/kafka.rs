@@ -26,7 +26,7 @@ pub use process::Process;
 /// The name and password that the SASL listeners accept.
 pub const USER: &str = "alice";
 /// Its password.
-pub const PASSWORD: &str = "alice-password";
+pub const PASSWORD: &str = "canary-of-alice";
 
 /// A door of the broker. All but `Plaintext` are there only with `Options::secured`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

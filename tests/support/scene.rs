@@ -11,7 +11,7 @@ use cdc_notifier::demo::{
 };
 use postgres::{Client, NoTls};
 
-use super::kafka::KafkaServer;
+use super::{kafka::KafkaServer, service::CANARY};
 
 static SCENES: AtomicUsize = AtomicUsize::new(0);
 
@@ -92,17 +92,19 @@ pub fn quoted(text: &str) -> String {
 pub struct Configuration(String);
 
 impl Configuration {
-    /// `general`: settings before the first table.
+    /// `general`: settings before the first table. The Kafka client has a password that the broker does not ask for, and so has
+    /// each database: no output may show them.
     pub fn new(general: &str, bootstrap: &str) -> Self {
         let mut text = format!("{general}\n");
         writeln!(text, "[kafka_clients.kafka]\nendpoints = [\"{bootstrap}\"]").unwrap();
+        writeln!(text, "properties.\"sasl.password\" = \"{CANARY}-of-kafka\"").unwrap();
         Self(text)
     }
 
     pub fn database(mut self, name: &str, server: &TemporaryPostgres, database: &str) -> Self {
         writeln!(
             self.0,
-            "[databases.{name}]\nhost = \"{}\"\nport = {}\ndatabase = \"{database}\"\nusername = \"postgres\"",
+            "[databases.{name}]\nhost = \"{}\"\nport = {}\ndatabase = \"{database}\"\nusername = \"postgres\"\npassword = \"{CANARY}-of-{name}\"",
             server.host(),
             server.port()
         )

@@ -15,6 +15,15 @@ use nix::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// A part of every secret that a test configures. No output of a service may have it.
+pub const CANARY: &str = "canary";
+
+/// No secret is in this output.
+pub fn shows_no_secret(what: &str, output: &str) {
+    let line = output.lines().find(|line| line.contains(CANARY));
+    assert!(line.is_none(), "a secret is in {what}: {line:?}");
+}
+
 /// How long a condition may take on a slow machine before the test fails.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -30,7 +39,8 @@ pub fn eventually<T>(what: &str, patience: Duration, mut look: impl FnMut() -> R
     }
 }
 
-/// A running `cdc-notifier run`; killed when dropped.
+/// A running `cdc-notifier run`; killed when dropped. Its configuration and its environment have secrets, which all its output is
+/// searched for.
 pub struct Service {
     directory: TempDir,
     program: PathBuf,
@@ -53,6 +63,7 @@ impl Service {
 
     /// The same with another build of it.
     pub fn start_program(program: &Path, configuration: &str, environment: &[(&str, &str)]) -> Self {
+        assert!(configuration.contains(CANARY), "a configuration without a secret: {configuration}");
         let environment: Vec<_> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let directory = tempfile::tempdir().unwrap();
@@ -155,12 +166,15 @@ impl Service {
         let mut response = response.unwrap_or_else(|error| panic!("GET {path}: {error}\n{}", self.log()));
         let mut text = String::new();
         response.body_mut().as_reader().read_to_string(&mut text).unwrap();
+        shows_no_secret(path, &text);
         (response.status().as_u16(), serde_json::from_str(&text).unwrap())
     }
 
     /// Status of a POST.
     pub fn post(&self, path: &str) -> u16 {
-        agent().post(format!("{}{path}", self.admin())).send_empty().unwrap().status().as_u16()
+        let mut response = agent().post(format!("{}{path}", self.admin())).send_empty().unwrap();
+        shows_no_secret(path, &response.body_mut().read_to_string().unwrap());
+        response.status().as_u16()
     }
 
     /// One slot as `/api/v1/streams` shows it.
@@ -201,6 +215,7 @@ fn spawn(
     let log = fs::File::create(directory.path().join(format!("log.{start}"))).unwrap();
     Command::new(program)
         .args(arguments)
+        .env("SECRET_OF_OTHERS", format!("{CANARY}-of-the-environment"))
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
@@ -218,6 +233,8 @@ impl Drop for Service {
             let tail: Vec<_> = log.lines().rev().take(40).collect();
             eprintln!("--- the service's log, its end:");
             tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        } else {
+            shows_no_secret("the log", &self.all_logs());
         }
     }
 }

@@ -4,11 +4,11 @@ use std::io::Read as _;
 
 use serde_json::Value;
 
-use super::tools::{events, insert, namespace, shows_no_secret, wait_for_messages};
+use super::tools::{events, insert, namespace, wait_for_messages};
 use crate::{
     kafka::{KafkaServer, Options},
     scene::{self, Configuration, quoted},
-    service::{PATIENCE, Service, eventually},
+    service::{PATIENCE, Service, eventually, shows_no_secret},
 };
 
 /// A status and body, with headers.
@@ -21,6 +21,7 @@ fn call(service: &Service, method: &str, path: &str, headers: &[(&str, &str)]) -
     let mut response = agent.run(request.body(()).unwrap()).unwrap();
     let mut text = String::new();
     response.body_mut().as_reader().read_to_string(&mut text).unwrap();
+    shows_no_secret(path, &text);
     (response.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::Null))
 }
 
@@ -175,6 +176,5 @@ fn health_streams_and_resume() {
     service.wait_for_state("slot_a", "halted");
     assert_eq!(call(&service, "POST", resume, &[right]).0, 200);
     service.wait_for_state("slot_a", "halted");
-    shows_no_secret(&service);
     service.stop();
 }

@@ -6,6 +6,7 @@ mod hostile;
 mod http;
 mod joining;
 mod kafka_refusals;
+mod least_privileges;
 mod logins;
 mod many;
 mod poison;

@@ -10,9 +10,6 @@ use crate::{
     service::{PATIENCE, Service, eventually},
 };
 
-/// A part of every secret that these tests configure.
-pub(super) const CANARY: &str = "canary";
-
 /// A configuration that tries again soon.
 pub(super) fn impatient(kafka: &KafkaServer) -> Configuration {
     Configuration::new("resend_timeout = \"300ms\"\nreconnect_timeout = \"500ms\"", &kafka.bootstrap())
@@ -74,18 +71,6 @@ pub(super) fn shows(service: &Service, slot: &str, state: &str, class: &str, tex
         let is_it = seen["state"] == state && text("class") == class && texts.iter().all(|text| all.contains(text));
         if is_it && !remedy.is_empty() { Ok((message, remedy)) } else { Err(seen.to_string()) }
     })
-}
-
-/// No secret is in what the service has shown so far.
-pub(super) fn shows_no_secret(service: &Service) {
-    let shown =
-        [service.all_logs(), service.get("/api/v1/streams").1.to_string(), service.get("/health/ready").1.to_string()];
-    for text in shown {
-        for secret in [CANARY, crate::kafka::PASSWORD] {
-            let line = text.lines().find(|line| line.contains(secret));
-            assert!(line.is_none(), "{secret} is in {line:?}");
-        }
-    }
 }
 
 /// Waits until a namespace has joined its slot.

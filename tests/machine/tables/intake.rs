@@ -52,6 +52,18 @@ fn messages_are_in_the_ledger_before_they_are_handed_over() {
 }
 
 #[test]
+fn messages_before_a_commit_of_another_transaction_are_in_the_ledger() {
+    let mut ledger = ledger();
+    let mut intake = Intake::begin_at(lsn(25), &mut ledger);
+    intake.begin(transaction(30, 3)).unwrap();
+    intake.message().unwrap();
+    assert!(matches!(intake.commit(lsn(31), lsn(35)), Err(Fault::Misplaced(_))));
+    assert!(intake.enter(&mut ledger, NOW));
+    ledger.confirm(1, NOW, |_| {});
+    assert!(!ledger.is_settled() && ledger.position() == lsn(25), "it has no commit");
+}
+
+#[test]
 fn a_transaction_without_messages_and_a_keepalive_only_pass() {
     let mut ledger = ledger();
     let mut intake = Intake::begin_at(lsn(25), &mut ledger);

@@ -57,6 +57,17 @@ const SCRIPTS: &[Script] = &[
         ],
     ),
     (
+        "a commit that ends before an earlier one takes nothing back",
+        &[
+            (Messages(0, 1), 5, false, true),
+            (Commit(20), 5, false, false),
+            (Confirm(0), 20, true, true),
+            (Messages(1, 1), 20, false, true),
+            (Commit(15), 20, false, false),
+            (Confirm(1), 20, true, true),
+        ],
+    ),
+    (
         "an idle slot follows keepalives, and never back",
         &[(Passed(7), 7, true, true), (Passed(9), 9, true, true), (Passed(8), 9, true, true)],
     ),
