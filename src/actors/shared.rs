@@ -13,7 +13,7 @@ use nix::time::{ClockId, clock_gettime};
 use ractor::ActorRef;
 use tokio::sync::{Notify, Semaphore};
 
-use super::{outlet::Outlet, slot::SlotMessage};
+use super::{outlet::Outlet, parcel::Mailed, slot::SlotMessage};
 use crate::{
     change::{Lsn, Trouble},
     config::{Database, KafkaClient, Limits, Retry, Slot},
@@ -41,6 +41,7 @@ pub(super) struct SlotShared {
     pub(super) limits: Limits,
     pub(super) status: Arc<SlotStatus>,
     pub(super) account: Account,
+    pub(super) mailed: Mailed,
     /// Bounds the sessions of a database that begin at the same time.
     pub(super) starts: Arc<Semaphore>,
     /// Wakes a session that waits for credit or for confirmations.
@@ -95,6 +96,7 @@ impl SlotShared {
             limits,
             status,
             account: Account::new(pool),
+            mailed: Mailed::default(),
             starts,
             wake: Notify::new(),
             closing: AtomicBool::new(false),

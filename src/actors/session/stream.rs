@@ -37,7 +37,7 @@ const BURST: usize = 512 * 1024;
 enum Pass {
     /// No complete message is left in the buffer.
     Empty,
-    /// No credit is left.
+    /// No credit is left, or enough waits for the publishers.
     NoCredit,
     /// The mode wants no more.
     Done,
@@ -119,7 +119,7 @@ impl Streaming {
             let uncharged = self.decoding.uncharged();
             if uncharged >= room {
                 room = self.shared.account.room(uncharged, may_borrow);
-                if uncharged >= room {
+                if uncharged >= room || self.shared.mailed.is_enough() {
                     return Ok(Pass::NoCredit);
                 }
             }
