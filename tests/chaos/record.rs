@@ -15,14 +15,14 @@ impl Record {
         Self { path }
     }
 
-    /// Faults in all rounds so far, or those of one kind, that ended well.
-    pub fn faults(&self, kind: Option<&str>) -> u64 {
+    /// Faults in all rounds so far that ended well, or those of these kinds.
+    pub fn faults(&self, kinds: Option<&str>) -> u64 {
         let lines = fs::read_to_string(&self.path).unwrap_or_default();
         let rounds = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));
         let good = rounds.filter(|round| round["verdict"] == "good");
         good.map(|round| {
             let counts = round["faults"].as_object().expect("counts").clone();
-            let wanted = counts.iter().filter(|(name, _)| kind.is_none_or(|kind| name.contains(kind)));
+            let wanted = counts.iter().filter(|(name, _)| is_of(name, kinds));
             wanted.map(|(_, count)| count.as_u64().expect("a number")).sum::<u64>()
         })
         .sum()
@@ -54,6 +54,11 @@ impl Record {
         let mut file = fs::File::options().create(true).append(true).open(&self.path).unwrap();
         writeln!(file, "{line}").unwrap();
     }
+}
+
+/// Whether a kind's name contains one of these, with commas between them.
+pub fn is_of(name: &str, kinds: Option<&str>) -> bool {
+    kinds.is_none_or(|kinds| kinds.split(',').any(|kind| name.contains(kind)))
 }
 
 /// Of the working copy, as far as git tells.

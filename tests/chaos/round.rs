@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Transactions a second that the writer strives for; each has two to three rows on an average.
-const RATE: u32 = 700;
+const RATE: u32 = 1_000;
 /// Partitions of each topic, at first.
 const PARTITIONS: i32 = 4;
 

@@ -6,13 +6,14 @@ use cdc_notifier::demo::{postgres::SUPERUSER, progressor};
 
 use crate::{configuration, connect, progressor_database, root, text};
 
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "CHANGELOG.md",
     "docs/architecture.md",
     "docs/guarantees.md",
     "docs/operations.md",
     "docs/performance.md",
+    "docs/reliability.md",
     "thrift/README.md",
 ];
 

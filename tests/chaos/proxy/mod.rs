@@ -1,5 +1,7 @@
 //! A TCP proxy that does to a connection what networks do.
 
+#[cfg(test)]
+mod proof;
 mod pump;
 
 use std::{

@@ -2,7 +2,7 @@
 
 use cdc_notifier::encoding::mg_proto::read;
 
-use super::{Expected, Message, Objection, Tally, Wrong, check, phash2::phash2};
+use super::{Expected, Message, Objection, Sample, Tally, Wrong, check, phash2::phash2, too_early};
 use crate::kafka::ConsumedRecord;
 
 const COUNT: i32 = 4;
@@ -192,4 +192,26 @@ fn a_key_that_moves_keeps_its_order() {
     records[2].timestamp = 0;
     let found = check(&expected, &records, &counts, None).unwrap_err();
     assert_eq!(found[0].what, Wrong::Moved);
+}
+
+#[test]
+fn an_acknowledgement_before_its_message() {
+    let (expected, records) = life("p", 5);
+    let partition = usize::try_from(records[0].partition).unwrap();
+    // Each message of a transaction of its own: 10, 11, ...
+    let transactions = expected.into_values().flatten().zip(10..).collect();
+    let sample = |horizon, end| {
+        let mut ends = vec![0; 4];
+        ends[partition] = end;
+        Sample { horizon, ends: [("topic".to_owned(), ends)].into() }
+    };
+    let early = |records: &[ConsumedRecord], samples: &[Sample]| too_early("topic", &transactions, records, samples).len();
+    assert_eq!(early(&records, &[sample(10, 0), sample(12, 2), sample(15, 5)]), 0);
+    assert_eq!(early(&records, &[sample(11, 0), sample(15, 5)]), 1, "the first one was not there");
+    assert_eq!(early(&records, &[sample(12, 2), sample(15, 3)]), 2);
+    assert_eq!(early(&records[..4], &[sample(15, 5)]), 1, "the last one never came");
+    assert_eq!(early(&records, &[Sample { horizon: 15, ends: [("other".to_owned(), vec![0; 4])].into() }]), 0);
+    let mut repeated = records.clone();
+    repeated.push(ConsumedRecord { offset: 9, ..records[0].clone() });
+    assert_eq!(early(&repeated, &[sample(11, 1)]), 0, "the first copy counts");
 }
