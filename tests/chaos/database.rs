@@ -87,7 +87,8 @@ fn take_all(round: &Round<'_>) -> Vec<Client> {
 fn change_tables(round: &mut Round<'_>, random: &mut Random) {
     let number = round.number();
     let lane = &round.lanes[random.place(round.lanes.len())];
-    let (events, processes) = (format!("\"{}_events\"", lane.namespace.name), format!("\"{}_processes\"", lane.namespace.name));
+    let (events, processes) =
+        (format!("\"{}_events\"", lane.namespace.name), format!("\"{}_processes\"", lane.namespace.name));
     let changes = [
         format!("ALTER TABLE {events} ADD COLUMN extra_{number} text"),
         format!("ALTER TABLE {processes} ADD COLUMN extra_{number} int DEFAULT 7"),

@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use crate::{
-    round::Round,
-    writer::Random,
-};
+use crate::{round::Round, writer::Random};
 
 /// Takes a fault back.
 pub type Undo = Box<dyn FnOnce(&mut Round<'_>)>;

@@ -14,8 +14,14 @@ use crate::{
 
 pub fn halts() -> Vec<Halt> {
     let postgres = |name, class, words, strike| Halt { name, strike, class, words, all: false, emptied: false };
-    let kafka =
-        |name, strike| Halt { name, strike, class: "topic_recreated", words: "confirmed", all: false, emptied: true };
+    let kafka = |name, strike| Halt {
+        name,
+        strike,
+        class: "topic_recreated",
+        words: "a replay is needed from offset",
+        all: false,
+        emptied: true,
+    };
     vec![
         postgres("slot recreated", "history_changed", "was acknowledged", slot_recreated),
         Halt { all: true, ..postgres("slot invalidated", "slot_lost", "", slot_invalidated) },

@@ -68,9 +68,8 @@ fn shut(door: &Proxy, weather: Weather) {
 
 pub fn faults() -> Vec<Fault> {
     let of_kind = |(kind, strike): (&str, Strike)| {
-        let postgres = Fault::new(format!("postgres link: {kind}"), 3, move |round, random| {
-            at(round, vec![0], strike(random))
-        });
+        let postgres =
+            Fault::new(format!("postgres link: {kind}"), 3, move |round, random| at(round, vec![0], strike(random)));
         let kafka = Fault::new(format!("kafka link: {kind}"), 3, move |round, random| {
             // The doors of one broker, or of all.
             let doors = match random.place(5) {

@@ -75,7 +75,8 @@ struct Settings {
 
 impl Settings {
     fn new() -> Self {
-        let number = |name: &str| setting(name).map(|text| text.parse::<u64>().unwrap_or_else(|_| panic!("{name}: {text}")));
+        let number =
+            |name: &str| setting(name).map(|text| text.parse::<u64>().unwrap_or_else(|_| panic!("{name}: {text}")));
         let minutes = number("MINUTES");
         let mut fresh = [0; 4];
         openssl::rand::rand_bytes(&mut fresh).unwrap();
@@ -177,7 +178,12 @@ fn carry_out(bed: &mut Bed, seed: u64, plan: &Plan<'_>, random: &mut Random) -> 
             for Happening { fault, another, before, pause } in happenings {
                 std::thread::sleep(*before);
                 let and = another.map_or(String::new(), |another| format!(" + {}", another.name));
-                println!("  {:5.1} s: {}{and} for {:.1} s", began.elapsed().as_secs_f64(), fault.name, pause.as_secs_f64());
+                println!(
+                    "  {:5.1} s: {}{and} for {:.1} s",
+                    began.elapsed().as_secs_f64(),
+                    fault.name,
+                    pause.as_secs_f64()
+                );
                 round.suffer(fault, *pause, *another, random);
             }
             round.verdict()

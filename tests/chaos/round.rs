@@ -300,13 +300,20 @@ impl<'a> Round<'a> {
                 match oracle::check(&expected, &records, &self.counts, self.killed) {
                     Ok(found) => verdict.tally += found,
                     Err(objections) => {
-                        let end = |objection: &Objection| matches!(objection.what, Wrong::Missing { .. } | Wrong::Unfinished { .. });
+                        let end = |objection: &Objection| {
+                            matches!(objection.what, Wrong::Missing { .. } | Wrong::Unfinished { .. })
+                        };
                         assert!(halted && objections.iter().all(end), "{}", lanes::shown(topic, &objections));
                     }
                 }
                 if !halted {
                     let early = oracle::too_early(topic, &transactions, &records, samples);
-                    assert!(early.is_empty(), "{topic}: {} too early\n{:#?}", early.len(), &early[..early.len().min(5)]);
+                    assert!(
+                        early.is_empty(),
+                        "{topic}: {} too early\n{:#?}",
+                        early.len(),
+                        &early[..early.len().min(5)]
+                    );
                     verdict.samples += samples.iter().filter(|sample| sample.ends.contains_key(topic)).count();
                 }
             }
@@ -333,7 +340,8 @@ impl Drop for Round<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let log = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/chaos/{}.log", self.name));
-            let kept = fs::create_dir_all(log.parent().unwrap()).and_then(|()| fs::write(&log, self.service.all_logs()));
+            let kept =
+                fs::create_dir_all(log.parent().unwrap()).and_then(|()| fs::write(&log, self.service.all_logs()));
             eprintln!("--- the service's log: {}: {kept:?}", log.display());
         }
     }

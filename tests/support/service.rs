@@ -79,8 +79,7 @@ impl Service {
 
     /// The environment variables of its next starts.
     pub fn set_environment(&mut self, environment: &[(&str, &str)]) {
-        self.environment =
-            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        self.environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     }
 
     /// Starts it again with another configuration.

@@ -206,7 +206,8 @@ impl Admin {
     pub fn out_of_sync(&self, topics: &[String]) -> Result<Vec<String>, KafkaError> {
         let metadata = consumer(&self.bootstrap).fetch_metadata(None, TIMEOUT)?;
         let all = metadata.topics().iter().filter(|topic| topics.iter().any(|name| name == topic.name()));
-        let partitions = all.flat_map(|topic| topic.partitions().iter().map(move |partition| (topic.name(), partition)));
+        let partitions =
+            all.flat_map(|topic| topic.partitions().iter().map(move |partition| (topic.name(), partition)));
         let behind = partitions.filter(|(_, partition)| partition.isr().len() < partition.replicas().len());
         Ok(behind.map(|(topic, partition)| format!("{topic}-{}", partition.id())).collect())
     }

@@ -19,11 +19,11 @@ use std::{
 
 use cdc_notifier::encoding::mg_proto::read::{self, Step, Value};
 
+use self::phash2::phash2;
 pub use self::{
     acknowledged::{Sample, too_early},
     expected::{BIN, SCHEMA, Transactions, events, lifecycle},
 };
-use self::phash2::phash2;
 use crate::kafka::ConsumedRecord;
 
 /// A message, decoded. Within a key no two are equal.

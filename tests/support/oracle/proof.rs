@@ -205,7 +205,8 @@ fn an_acknowledgement_before_its_message() {
         ends[partition] = end;
         Sample { horizon, ends: [("topic".to_owned(), ends)].into() }
     };
-    let early = |records: &[ConsumedRecord], samples: &[Sample]| too_early("topic", &transactions, records, samples).len();
+    let early =
+        |records: &[ConsumedRecord], samples: &[Sample]| too_early("topic", &transactions, records, samples).len();
     assert_eq!(early(&records, &[sample(10, 0), sample(12, 2), sample(15, 5)]), 0);
     assert_eq!(early(&records, &[sample(11, 0), sample(15, 5)]), 1, "the first one was not there");
     assert_eq!(early(&records, &[sample(12, 2), sample(15, 3)]), 2);
