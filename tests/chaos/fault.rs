@@ -1,7 +1,5 @@
 //! What can happen: kinds of faults by side, drawn by weight.
 
-use std::fmt;
-
 use crate::{round::Round, writer::Random};
 
 /// Takes a fault back.
@@ -15,6 +13,8 @@ pub struct Fault {
     begin: Box<dyn Fn(&mut Round<'_>, &mut Random) -> Undo>,
     /// Why it cannot be had on this machine.
     pub missing: Option<String>,
+    /// The service is not killed in its middle.
+    pub alone: bool,
 }
 
 impl Fault {
@@ -23,13 +23,18 @@ impl Fault {
         weight: u64,
         begin: impl Fn(&mut Round<'_>, &mut Random) -> Undo + 'static,
     ) -> Self {
-        Self { name: name.into(), weight, begin: Box::new(begin), missing: None }
+        Self { name: name.into(), weight, begin: Box::new(begin), missing: None, alone: false }
     }
 
     /// Only where this is so.
     pub fn needs(mut self, there: Result<(), String>) -> Self {
         self.missing = there.err();
         self
+    }
+
+    /// Without another fault in its middle.
+    pub fn alone(self) -> Self {
+        Self { alone: true, ..self }
     }
 
     pub fn begin(&self, round: &mut Round<'_>, random: &mut Random) -> Undo {
@@ -48,12 +53,6 @@ pub struct Halt {
     pub all: bool,
     /// Whether the first topic has lost what it had.
     pub emptied: bool,
-}
-
-impl fmt::Debug for Fault {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.name)
-    }
 }
 
 /// One of them, by weight.
@@ -80,9 +79,4 @@ pub fn all() -> Vec<Fault> {
         .into_iter()
         .flatten()
         .collect()
-}
-
-/// Every kind that halts.
-pub fn halts() -> Vec<Halt> {
-    crate::gaps::halts()
 }

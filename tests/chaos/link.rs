@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    fault::{Fault, Undo, nothing},
+    fault::{Fault, Undo},
     proxy::{Proxy, Way, Weather},
     round::Round,
     writer::Random,
@@ -83,15 +83,14 @@ pub fn faults() -> Vec<Fault> {
     KINDS.into_iter().flat_map(of_kind).collect()
 }
 
+/// At the doors in these places: PostgreSQL's, then the brokers'.
 fn at(round: &Round<'_>, places: Vec<usize>, (begin, end): (Begin, End)) -> Undo {
-    let chosen = |round: &Round<'_>, what: &dyn Fn(&Proxy)| {
-        round.bed.doors().enumerate().filter(|(place, _)| places.contains(place)).for_each(|(_, door)| what(door));
-    };
-    chosen(round, &*begin);
-    if places.is_empty() {
-        return nothing();
+    for place in &places {
+        begin(door(round, *place));
     }
-    Box::new(move |round| {
-        round.bed.doors().enumerate().filter(|(place, _)| places.contains(place)).for_each(|(_, door)| end(door));
-    })
+    Box::new(move |round| places.iter().for_each(|place| end(door(round, *place))))
+}
+
+fn door<'a>(round: &'a Round<'_>, place: usize) -> &'a Proxy {
+    round.bed.doors().nth(place).expect("a door")
 }

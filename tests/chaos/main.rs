@@ -130,11 +130,10 @@ fn plan<'a>(settings: &Settings, seed: u64, kinds: &[&'a Fault], halts: &[&'a Ha
         while fault.name == "partitions added" && std::mem::replace(&mut grown, true) && kinds.len() > 1 {
             fault = draw(kinds, random);
         }
-        let of_service = process::faults().iter().any(|kind| kind.name == fault.name);
         let another = kinds.iter().find(|kind| kind.name == process::KILLED).copied();
         Happening {
             fault,
-            another: another.filter(|_| !of_service && random.below(4) == 0),
+            another: another.filter(|_| !fault.alone && random.below(4) == 0),
             before: Duration::from_millis(200 + random.below(2_000)),
             pause: pause(random).min(settings.longest),
         }
@@ -199,7 +198,7 @@ fn objection(panic: &(dyn std::any::Any + Send)) -> String {
 #[test]
 fn rounds_of_faults() {
     let settings = Settings::new();
-    let (faults, halts) = (fault::all(), fault::halts());
+    let (faults, halts) = (fault::all(), gaps::halts());
     for fault in &faults {
         if let Some(why) = &fault.missing {
             eprintln!("SKIPPED on this machine: {}: {why}", fault.name);

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use crate::{
     bed,
-    fault::{Fault, Undo, nothing},
+    fault::{Fault, Undo},
     proxy::Weather,
     round::Round,
     writer::Random,
@@ -16,7 +16,7 @@ use crate::{
 pub const KILLED: &str = "service killed";
 
 pub fn faults() -> Vec<Fault> {
-    vec![
+    let all = vec![
         Fault::new(KILLED, 12, |round, _| {
             round.kill_service();
             Box::new(|round| round.service.start_again())
@@ -37,7 +37,8 @@ pub fn faults() -> Vec<Fault> {
         }),
         Fault::new("out of memory", 3, out_of_memory),
         Fault::new("clock jumps", 3, clock_jumps).needs(faketime().map(drop)),
-    ]
+    ];
+    all.into_iter().map(Fault::alone).collect()
 }
 
 fn limit(round: &Round<'_>, limit: &str) {
@@ -92,10 +93,4 @@ fn clock_jumps(round: &mut Round<'_>, random: &mut Random) -> Undo {
         round.service.set_environment(&[]);
         round.service.start_again();
     })
-}
-
-/// A fault that leaves nothing.
-pub fn cut_everything(round: &mut Round<'_>) -> Undo {
-    round.bed.doors().for_each(crate::proxy::Proxy::cut);
-    nothing()
 }
