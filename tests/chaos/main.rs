@@ -46,6 +46,7 @@ mod writer;
 use std::{
     collections::BTreeMap,
     env,
+    io::Write as _,
     panic::{self, AssertUnwindSafe},
     path::PathBuf,
     time::{Duration, Instant},
@@ -190,6 +191,11 @@ fn carry_out(bed: &mut Bed, seed: u64, plan: &Plan<'_>, random: &mut Random) -> 
     }
 }
 
+/// For whoever looks on, also where the output of tests that pass is kept back.
+fn say(line: &str) {
+    drop(writeln!(std::io::stderr(), "{line}"));
+}
+
 fn objection(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("a panic").lines().take(3).collect::<Vec<_>>().join(" ").chars().take(300).collect()
@@ -201,13 +207,13 @@ fn rounds_of_faults() {
     let (faults, halts) = (fault::all(), gaps::halts());
     for fault in &faults {
         if let Some(why) = &fault.missing {
-            eprintln!("SKIPPED on this machine: {}: {why}", fault.name);
+            say(&format!("SKIPPED on this machine: {}: {why}", fault.name));
         }
     }
     let kinds: Vec<_> = faults.iter().filter(|kind| kind.missing.is_none() && settings.wanted(&kind.name)).collect();
     let halts: Vec<_> = halts.iter().filter(|kind| settings.wanted(kind.name)).collect();
     assert!(!kinds.is_empty() || !halts.is_empty(), "no kind of fault has such a name");
-    println!("seed {}", settings.seed);
+    say(&format!("faults on real servers, seed {}", settings.seed));
     let (began, mut bed, mut failed) = (Instant::now(), None, Vec::new());
     for seed in settings.seed.. {
         if (seed > settings.seed && began.elapsed() > settings.time) || settings.done() {
@@ -222,12 +228,12 @@ fn rounds_of_faults() {
             carry_out(bed.get_or_insert_with(Bed::start), seed, &plan, &mut random)
         }));
         let verdict = outcome.map_err(|panic| objection(&*panic));
-        println!("  {:.0} s: {verdict:?}", round_began.elapsed().as_secs_f64());
+        say(&format!("round {seed}: {:.0} s: {verdict:?}", round_began.elapsed().as_secs_f64()));
         if let Some(record) = &settings.record {
             record.append(seed, &names(&plan), round_began.elapsed().as_secs(), &verdict);
         }
         if verdict.is_err() {
-            println!("  once more: tests/chaos/run --seed {seed} --minutes 0 --record ''");
+            say(&format!("once more: tests/chaos/run --seed {seed} --minutes 0 --record ''"));
             failed.push(seed);
             // What a round has left behind is no trouble of the next one's.
             *bed = None;

@@ -61,9 +61,16 @@ pub fn is_of(name: &str, kinds: Option<&str>) -> bool {
     kinds.is_none_or(|kinds| kinds.split(',').any(|kind| name.contains(kind)))
 }
 
-/// Of the working copy, as far as git tells.
+/// Of the working copy, as far as git tells; with a word if its code is not that of the commit.
 fn commit() -> String {
-    let output = Command::new("git").args(["describe", "--always", "--dirty", "--exclude=*"]).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
-    if text.is_empty() { "unknown".to_owned() } else { text }
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+    };
+    let changed = git(&["status", "--porcelain", "--", "src", "tests", "Cargo.lock"]);
+    match git(&["rev-parse", "--short", "HEAD"]) {
+        commit if commit.is_empty() => "unknown".to_owned(),
+        commit if changed.is_empty() => commit,
+        commit => format!("{commit} and changes"),
+    }
 }
