@@ -60,12 +60,20 @@ fn a_cut_inside_a_message() {
 
 #[test]
 fn an_answer_is_lost_after_it_was_given() {
-    let (proxy, mut client) = echo();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let proxy = Proxy::start(listener.local_addr().unwrap().port());
+    let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port())).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    for stream in [&client, &server] {
+        stream.set_read_timeout(Some(MOMENT)).unwrap();
+    }
     proxy.set(Weather::Deaf);
-    client.write_all(b"lost").unwrap();
+    client.write_all(b"request").unwrap();
+    assert_eq!(answer(&mut server), Ok(b"request".to_vec()), "it comes through");
+    server.write_all(b"lost").unwrap();
     assert_eq!(answer(&mut client), Err(ErrorKind::WouldBlock));
     proxy.set(Weather::Clear);
-    client.write_all(b"kept").unwrap();
+    server.write_all(b"kept").unwrap();
     assert_eq!(answer(&mut client), Ok(b"kept".to_vec()));
 }
 
