@@ -69,7 +69,9 @@ fn back() -> Undo {
 }
 
 fn killed(round: &mut Round<'_>, which: &[usize]) -> Undo {
-    which.iter().for_each(|broker| round.bed.cluster.kill(*broker));
+    for broker in which {
+        round.bed.cluster.kill(*broker);
+    }
     back()
 }
 

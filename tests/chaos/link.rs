@@ -88,7 +88,11 @@ fn at(round: &Round<'_>, places: Vec<usize>, (begin, end): (Begin, End)) -> Undo
     for place in &places {
         begin(door(round, *place));
     }
-    Box::new(move |round| places.iter().for_each(|place| end(door(round, *place))))
+    Box::new(move |round| {
+        for place in &places {
+            end(door(round, *place));
+        }
+    })
 }
 
 fn door<'a>(round: &'a Round<'_>, place: usize) -> &'a Proxy {

@@ -52,15 +52,21 @@ fn out_of_memory(round: &mut Round<'_>, _: &mut Random) -> Undo {
     let now: u64 = line.split_whitespace().next().unwrap().parse().unwrap();
     limit(round, &format!("--data={}:", (now + 256) * 1024));
     round.may_be_late();
-    round.bed.to_brokers.iter().for_each(|door| door.set(Weather::Held));
+    hold_kafka(round, Weather::Held);
     Box::new(|round| {
-        round.bed.to_brokers.iter().for_each(|door| door.set(Weather::Clear));
+        hold_kafka(round, Weather::Clear);
         if round.service.has_ended() {
             round.service.start_again();
         } else {
             limit(round, "--data=unlimited:");
         }
     })
+}
+
+fn hold_kafka(round: &Round<'_>, weather: Weather) {
+    for door in &round.bed.to_brokers {
+        door.set(weather);
+    }
 }
 
 /// Debian's libfaketime.

@@ -169,7 +169,9 @@ impl<'a> Round<'a> {
     }
 
     pub fn every_topic(&self, act: impl Fn(&Cluster, &str)) {
-        self.topics().iter().for_each(|topic| act(&self.bed.cluster, topic));
+        for topic in self.topics() {
+            act(&self.bed.cluster, &topic);
+        }
     }
 
     fn topics(&self) -> Vec<String> {

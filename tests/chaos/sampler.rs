@@ -12,7 +12,13 @@ use std::{
 
 use postgres::{Client, Config, Error, NoTls};
 
-use crate::{bed::Bed, kafka::Admin, lanes::Lane, oracle::Sample, world::config};
+use crate::{
+    bed::Bed,
+    kafka::{Admin, high_watermarks},
+    lanes::Lane,
+    oracle::Sample,
+    world::config,
+};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(150);
@@ -84,7 +90,7 @@ impl Looker {
                 for topic in topics.flat_map(|lane| lane.namespace.topics()) {
                     // A partition without a leader tells nothing now.
                     let count = self.partitions.load(Ordering::Relaxed);
-                    if let Ok(found) = self.admin.high_watermarks(&consumer, topic, count) {
+                    if let Ok(found) = high_watermarks(&consumer, topic, count) {
                         ends.insert(topic.clone(), found);
                     }
                 }

@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use admin::{Admin, ConsumedRecord, Permission};
+pub use admin::{Admin, ConsumedRecord, Permission, high_watermarks};
 pub use cluster::{BROKERS, Cluster};
 use nix::unistd::Pid;
 pub use process::Process;

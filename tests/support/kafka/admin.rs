@@ -212,12 +212,6 @@ impl Admin {
         Ok(behind.map(|(topic, partition)| format!("{topic}-{}", partition.id())).collect())
     }
 
-    /// The end of each partition, as consumers see it.
-    pub fn high_watermarks(&self, consumer: &BaseConsumer, topic: &str, count: i32) -> Result<Vec<i64>, KafkaError> {
-        let end = |partition| consumer.fetch_watermarks(topic, partition, Duration::from_secs(2)).map(|(_, high)| high);
-        (0..count).map(end).collect()
-    }
-
     /// A consumer of everything.
     pub fn consumer(&self) -> BaseConsumer {
         consumer(&self.bootstrap)
@@ -226,6 +220,12 @@ impl Admin {
     fn client(&self) -> AdminClient<DefaultClientContext> {
         ClientConfig::new().set("bootstrap.servers", &self.bootstrap).create().unwrap()
     }
+}
+
+/// The end of each of so many partitions, as consumers see it.
+pub fn high_watermarks(consumer: &BaseConsumer, topic: &str, count: i32) -> Result<Vec<i64>, KafkaError> {
+    let end = |partition| consumer.fetch_watermarks(topic, partition, Duration::from_secs(2)).map(|(_, high)| high);
+    (0..count).map(end).collect()
 }
 
 /// A text as Kafka's requests hold it.

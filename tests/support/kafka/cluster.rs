@@ -1,6 +1,6 @@
 //! Three KRaft nodes, each broker and controller, with a door for clients that others may stand before.
 
-use std::{fs, ops::Deref, path::Path};
+use std::{fmt::Write as _, fs, ops::Deref, path::Path};
 
 use super::{Admin, Process, SETTINGS, format, free_ports, launch, wait_for_answer};
 
@@ -63,13 +63,15 @@ impl Cluster {
             let [controller, direct, clients] = [local(&ports[0]), local(&ports[1]), local(&ports[2])];
             advertised.push(local(&advertise(ports[2])));
             let mut text = SETTINGS.join("\n");
-            text.push_str(&format!(
+            write!(
+                text,
                 "\n{CLUSTER_SETTINGS}node.id={number}\ncontroller.quorum.voters={}\n\
                  listeners=PLAINTEXT://{direct},CLIENTS://{clients},CONTROLLER://{controller}\n\
                  advertised.listeners=PLAINTEXT://{direct},CLIENTS://{}\n",
                 voters.join(","),
                 advertised[number]
-            ));
+            )
+            .unwrap();
             let folder = directory.path().join(number.to_string());
             fs::create_dir(&folder).unwrap();
             fs::write(folder.join("server.properties"), text).unwrap();
@@ -80,7 +82,9 @@ impl Cluster {
         let mut cluster = Self { nodes, admin, advertised: advertised.join(","), directory };
         let folders = (0..BROKERS).map(|broker| cluster.folder(broker)).collect::<Vec<_>>();
         std::thread::scope(|scope| {
-            folders.iter().for_each(|folder| drop(scope.spawn(|| format(folder, &[]))));
+            for folder in &folders {
+                scope.spawn(|| format(folder, &[]));
+            }
         });
         cluster.start_missing();
         cluster
@@ -130,13 +134,11 @@ impl Cluster {
     /// Empties a killed broker's disk: all, or what of it has this name.
     pub fn wipe(&self, broker: usize, what: Option<&str>) {
         let data = self.data(broker);
-        match what {
-            Some(name) => remove(&data.join(name)),
-            None => {
-                remove(&data);
-                format(&self.folder(broker), &[]);
-            }
+        if let Some(name) = what {
+            return remove(&data.join(name));
         }
+        remove(&data);
+        format(&self.folder(broker), &[]);
     }
 }
 

@@ -185,18 +185,15 @@ fn check_key(
     // Records since the last step back or forward, and those that turned out to be late.
     let (mut run, mut late) = (0, 0);
     for (index, record) in found.iter().enumerate() {
-        let place = match decode(record.value.as_deref().unwrap_or_default()) {
-            Err(error) => {
-                object(Wrong::Undecodable(error));
+        let known = decode(record.value.as_deref().unwrap_or_default())
+            .map_err(Wrong::Undecodable)
+            .and_then(|message| places.get(&message).copied().ok_or_else(|| Wrong::Foreign(format!("{message:?}"))));
+        let place = match known {
+            Ok(place) => place,
+            Err(wrong) => {
+                object(wrong);
                 return late;
             }
-            Ok(message) => match places.get(&message) {
-                Some(place) => *place,
-                None => {
-                    object(Wrong::Foreign(format!("{message:?}")));
-                    return late;
-                }
-            },
         };
         if place > end {
             object(Wrong::Overtook { place, expected: end });
