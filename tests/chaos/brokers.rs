@@ -88,7 +88,7 @@ fn disk_full(round: &mut Round<'_>, broker: usize) -> Undo {
     round.bed.cluster.start_missing();
     let filler = data.with_file_name("data/filler");
     let mut file = fs::File::create(&filler).unwrap();
-    while file.write_all(&[0; 1 << 16]).is_ok() {}
+    while file.write_all(&[0; 1 << 12]).is_ok() {}
     Box::new(move |round| {
         eventually("the broker gives up its full disk", PATIENCE, || {
             if round.bed.cluster.process(broker).has_ended() { Ok(()) } else { Err("it runs".to_owned()) }

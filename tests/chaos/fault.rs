@@ -5,12 +5,14 @@ use crate::{round::Round, writer::Random};
 /// Takes a fault back.
 pub type Undo = Box<dyn FnOnce(&mut Round<'_>)>;
 
+type Begin = Box<dyn Fn(&mut Round<'_>, &mut Random) -> Undo>;
+
 /// A kind of fault: nothing of it may be seen afterwards.
 pub struct Fault {
     pub name: String,
     /// How often, beside the others.
     pub weight: u64,
-    begin: Box<dyn Fn(&mut Round<'_>, &mut Random) -> Undo>,
+    begin: Begin,
     /// Why it cannot be had on this machine.
     pub missing: Option<String>,
     /// The service is not killed in its middle.

@@ -27,7 +27,7 @@ fn echo() -> (Proxy, TcpStream) {
 
 /// What has come back within a moment.
 fn answer(client: &mut TcpStream) -> Result<Vec<u8>, ErrorKind> {
-    let mut buffer = [0; 1 << 16];
+    let mut buffer = [0; 1 << 12];
     client.read(&mut buffer).map(|read| buffer[..read].to_vec()).map_err(|error| error.kind())
 }
 
