@@ -95,7 +95,12 @@ fn clock_jumps(round: &mut Round<'_>, random: &mut Random) -> Undo {
     fs::write(&clock, jumps[random.place(jumps.len())]).unwrap();
     Box::new(move |round| {
         fs::write(&clock, "+0").unwrap();
+        let pid = round.service.pid();
         round.service.stop();
+        // The program began itself anew, by which the library forgot its shared memory.
+        for left in [format!("/dev/shm/faketime_shm_{pid}"), format!("/dev/shm/sem.faketime_sem_{pid}")] {
+            drop(fs::remove_file(left));
+        }
         round.service.set_environment(&[]);
         round.service.start_again();
     })
