@@ -15,6 +15,8 @@
 mod holder;
 #[path = "../support/kafka.rs"]
 mod kafka;
+#[path = "../support/lanes.rs"]
+mod lanes;
 #[path = "../support/oracle/mod.rs"]
 mod oracle;
 #[path = "../support/scene.rs"]

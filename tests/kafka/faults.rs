@@ -108,7 +108,11 @@ fn a_recreated_topic_is_seen_by_its_offsets() {
         send(&other, "recreated", 0, b"value", token).unwrap();
     }
     wait("all settled", || other.in_flight() == 0);
-    assert!(seen().message.contains("ends at offset 9, but 9 was confirmed"), "{}", seen());
+    assert!(
+        seen().message.contains("ends at offset 9, but 9 was confirmed, so that a replay is needed from offset 9 on"),
+        "{}",
+        seen()
+    );
 
     // librdkafka itself says nothing; a new producer knows by the watch.
     let (next, told) = open_with(&client, 1 << 20, &watch);
@@ -117,7 +121,10 @@ fn a_recreated_topic_is_seen_by_its_offsets() {
     assert_eq!(told.failures().len(), 1);
     let trouble = &told.failures()[0];
     assert_eq!(trouble.class, Class::TopicRecreated);
-    assert!(trouble.message.contains("confirmed offset 9 after 9"), "{trouble}");
+    assert!(
+        trouble.message.contains("confirmed offset 9 after 9, so that a replay is needed from offset 9 on"),
+        "{trouble}"
+    );
     assert_eq!(told.deliveries()[0].outcome, Outcome::Failed);
     assert!(next.broken().is_some() && send(&next, "recreated", 0, b"value", 11).is_err());
     assert_eq!(recorder.failures(), []);

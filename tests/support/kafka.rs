@@ -8,18 +8,22 @@
 mod admin;
 #[path = "kafka/certificates.rs"]
 mod certificates;
+#[path = "kafka/cluster.rs"]
+mod cluster;
 #[path = "kafka/process.rs"]
 mod process;
 
 use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
+    ops::Deref,
     path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, OnceLock},
     time::{Duration, Instant},
 };
 
-pub use admin::{ConsumedRecord, Permission};
+pub use admin::{Admin, ConsumedRecord, Permission, high_watermarks};
+pub use cluster::{BROKERS, Cluster};
 use nix::unistd::Pid;
 pub use process::Process;
 
@@ -85,8 +89,40 @@ pub struct KafkaServer {
     process: Mutex<Option<Process>>,
     java: Vec<String>,
     ports: Vec<u16>,
+    admin: Admin,
     directory: tempfile::TempDir,
 }
+
+/// Its topics.
+impl Deref for KafkaServer {
+    type Target = Admin;
+
+    fn deref(&self) -> &Admin {
+        &self.admin
+    }
+}
+
+/// What every broker is set up with.
+const SETTINGS: [&str; 12] = [
+    "process.roles=broker,controller",
+    "inter.broker.listener.name=PLAINTEXT",
+    "controller.listener.names=CONTROLLER",
+    "log.dirs=data",
+    "auto.create.topics.enable=false",
+    "offsets.topic.num.partitions=1",
+    "transaction.state.log.num.partitions=1",
+    "group.initial.rebalance.delay.ms=0",
+    // 128 MB of heap by default.
+    "log.cleaner.dedupe.buffer.size=4194304",
+    // The controller refuses a killed broker's return until its old session is over.
+    "broker.session.timeout.ms=2000",
+    "broker.heartbeat.interval.ms=500",
+    // A deleted topic's directory shall go soon.
+    "file.delete.delay.ms=1000",
+];
+
+/// The same id for every cluster.
+const CLUSTER: &str = "Y2RjLW5vdGlmaWVyLXRlc3Q";
 
 impl KafkaServer {
     /// Starts a broker and waits until it answers.
@@ -97,7 +133,8 @@ impl KafkaServer {
         for _ in 0..3 {
             let directory = tempfile::Builder::new().prefix("kafka-").tempdir().expect("a temporary directory");
             let ports = free_ports(listeners + 1);
-            let server = Self { process: Mutex::new(None), java: options.java.clone(), ports, directory };
+            let admin = Admin { bootstrap: format!("127.0.0.1:{}", ports[1]), replication: 1 };
+            let server = Self { process: Mutex::new(None), java: options.java.clone(), ports, admin, directory };
             server.write_configuration(options);
             server.format(options);
             match server.try_start_again() {
@@ -166,24 +203,12 @@ impl KafkaServer {
     fn try_start_again(&self) -> Result<(), String> {
         let mut process = self.process.lock().unwrap();
         assert!(process.is_none(), "the broker runs already");
-        let log = self.directory.path().join("server.log");
-        let broker = process.insert(Process::start(
-            java().args(&self.java).args(["kafka.Kafka", "server.properties"]).current_dir(self.directory.path()),
-            &log,
-        ));
-        let address = self.bootstrap();
-        let deadline = Instant::now() + Duration::from_secs(90);
-        // The connection first: a client that finds the port closed waits before it tries again.
-        while TcpStream::connect(&address).is_err() || !admin::answers(&address) {
-            if broker.has_ended() || Instant::now() > deadline {
-                let said = std::fs::read_to_string(&log).unwrap_or_default();
-                let tail: Vec<_> = said.lines().rev().take(20).collect();
-                *process = None;
-                return Err(tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        let broker = process.insert(launch(self.directory.path(), &self.java));
+        let answering = wait_for_answer(broker, self.directory.path(), &self.bootstrap());
+        if answering.is_err() {
+            *process = None;
         }
-        Ok(())
+        answering
     }
 
     fn write_configuration(&self, options: &Options) {
@@ -192,34 +217,20 @@ impl KafkaServer {
         let addresses: Vec<_> =
             names.clone().map(|((_, name, _), port)| format!("{name}://127.0.0.1:{port}")).collect();
         let protocols: Vec<_> = names.map(|((_, name, protocol), _)| format!("{name}:{protocol}")).collect();
-        let mut lines = vec![
-            "process.roles=broker,controller".to_owned(),
-            "node.id=1".into(),
+        let mut lines = SETTINGS.map(str::to_owned).to_vec();
+        lines.extend([
+            "node.id=1".to_owned(),
             format!("controller.quorum.voters=1@127.0.0.1:{controller}"),
             format!("listeners={},CONTROLLER://127.0.0.1:{controller}", addresses.join(",")),
             format!("advertised.listeners={}", addresses.join(",")),
             format!("listener.security.protocol.map={},CONTROLLER:PLAINTEXT", protocols.join(",")),
-            "inter.broker.listener.name=PLAINTEXT".into(),
-            "controller.listener.names=CONTROLLER".into(),
-            "log.dirs=data".into(),
-            "auto.create.topics.enable=false".into(),
             "default.replication.factor=1".into(),
             "offsets.topic.replication.factor=1".into(),
-            "offsets.topic.num.partitions=1".into(),
             "transaction.state.log.replication.factor=1".into(),
             "transaction.state.log.min.isr=1".into(),
-            "transaction.state.log.num.partitions=1".into(),
             "share.coordinator.state.topic.replication.factor=1".into(),
             "share.coordinator.state.topic.min.isr=1".into(),
-            "group.initial.rebalance.delay.ms=0".into(),
-            // 128 MB of heap by default.
-            "log.cleaner.dedupe.buffer.size=4194304".into(),
-            // The controller refuses a killed broker's return until its old session is over.
-            "broker.session.timeout.ms=2000".into(),
-            "broker.heartbeat.interval.ms=500".into(),
-            // A deleted topic's directory shall go soon.
-            "file.delete.delay.ms=1000".into(),
-        ];
+        ]);
         if options.secured {
             lines.extend(self.security());
         }
@@ -256,13 +267,8 @@ impl KafkaServer {
     }
 
     fn format(&self, options: &Options) {
-        let mut command = java();
-        command.args(["kafka.tools.StorageTool", "format", "-t", "Y2RjLW5vdGlmaWVyLXRlc3Q", "-c", "server.properties"]);
-        if options.secured {
-            command.args(["--add-scram", &format!("SCRAM-SHA-256=[name={USER},password={PASSWORD}]")]);
-        }
-        let output = command.current_dir(self.directory.path()).output().expect("java");
-        assert!(output.status.success(), "format: {output:?}");
+        let scram = ["--add-scram".to_owned(), format!("SCRAM-SHA-256=[name={USER},password={PASSWORD}]")];
+        format(self.directory.path(), if options.secured { &scram } else { &[] });
     }
 }
 
@@ -271,6 +277,36 @@ impl KafkaServer {
 pub fn shared() -> &'static KafkaServer {
     static SERVER: OnceLock<KafkaServer> = OnceLock::new();
     SERVER.get_or_init(|| KafkaServer::start(&Options::default()))
+}
+
+/// Makes the storage of the broker of this directory.
+fn format(directory: &Path, more: &[String]) {
+    let mut command = java();
+    command.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", "server.properties"]).args(more);
+    let output = command.current_dir(directory).output().expect("java");
+    assert!(output.status.success(), "format: {output:?}");
+}
+
+/// Starts the broker of this directory.
+fn launch(directory: &Path, options: &[String]) -> Process {
+    let mut command = java();
+    command.args(options).args(["kafka.Kafka", "server.properties"]).current_dir(directory);
+    Process::start(&mut command, &directory.join("server.log"))
+}
+
+/// Waits until a broker answers; else, what it has said.
+fn wait_for_answer(broker: &mut Process, directory: &Path, address: &str) -> Result<(), String> {
+    let deadline = Instant::now() + Duration::from_secs(90);
+    // The connection first: a client that finds the port closed waits before it tries again.
+    while TcpStream::connect(address).is_err() || !admin::answers(address) {
+        if broker.has_ended() || Instant::now() > deadline {
+            let said = std::fs::read_to_string(directory.join("server.log")).unwrap_or_default();
+            let tail: Vec<_> = said.lines().rev().take(20).collect();
+            return Err(tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 fn java() -> Command {

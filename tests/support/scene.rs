@@ -11,7 +11,7 @@ use cdc_notifier::demo::{
 };
 use postgres::{Client, NoTls};
 
-use super::{kafka::KafkaServer, service::CANARY};
+use super::{kafka::Admin, service::CANARY};
 
 static SCENES: AtomicUsize = AtomicUsize::new(0);
 
@@ -46,9 +46,19 @@ impl Namespace {
         self
     }
 
-    pub fn create_topics(&self, kafka: &KafkaServer, partitions: i32) {
-        kafka.create_topic(&self.eventsink, partitions);
-        kafka.create_topic(&self.lifecycle, partitions);
+    pub fn create_topics(&self, kafka: &Admin, partitions: i32) {
+        self.create_topics_with(kafka, partitions, &[]);
+    }
+
+    /// With settings of their own.
+    pub fn create_topics_with(&self, kafka: &Admin, partitions: i32, settings: &[(&str, &str)]) {
+        for topic in self.topics() {
+            kafka.create_topic_with(topic, partitions, settings);
+        }
+    }
+
+    pub const fn topics(&self) -> [&String; 2] {
+        [&self.eventsink, &self.lifecycle]
     }
 }
 
@@ -92,21 +102,25 @@ pub fn quoted(text: &str) -> String {
 pub struct Configuration(String);
 
 impl Configuration {
-    /// `general`: settings before the first table. The Kafka client has a password that the broker does not ask for, and so has
+    /// `general`: settings before the first table. `bootstrap`: brokers with commas between them. The Kafka client has a password that the broker does not ask for, and so has
     /// each database: no output may show them.
     pub fn new(general: &str, bootstrap: &str) -> Self {
         let mut text = format!("{general}\n");
-        writeln!(text, "[kafka_clients.kafka]\nendpoints = [\"{bootstrap}\"]").unwrap();
+        let endpoints: Vec<_> = bootstrap.split(',').map(quoted).collect();
+        writeln!(text, "[kafka_clients.kafka]\nendpoints = [{}]", endpoints.join(", ")).unwrap();
         writeln!(text, "properties.\"sasl.password\" = \"{CANARY}-of-kafka\"").unwrap();
         Self(text)
     }
 
-    pub fn database(mut self, name: &str, server: &TemporaryPostgres, database: &str) -> Self {
+    pub fn database(self, name: &str, server: &TemporaryPostgres, database: &str) -> Self {
+        self.database_at(name, server.host(), server.port(), database)
+    }
+
+    /// A database behind an address of its own.
+    pub fn database_at(mut self, name: &str, host: &str, port: u16, database: &str) -> Self {
         writeln!(
             self.0,
-            "[databases.{name}]\nhost = \"{}\"\nport = {}\ndatabase = \"{database}\"\nusername = \"postgres\"\npassword = \"{CANARY}-of-{name}\"",
-            server.host(),
-            server.port()
+            "[databases.{name}]\nhost = \"{host}\"\nport = {port}\ndatabase = \"{database}\"\nusername = \"postgres\"\npassword = \"{CANARY}-of-{name}\"",
         )
         .unwrap();
         self

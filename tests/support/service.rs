@@ -88,6 +88,11 @@ impl Service {
         self.child = spawn(&self.program, &self.arguments, &self.environment, &self.directory, self.starts);
     }
 
+    /// The environment variables of its next starts.
+    pub fn set_environment(&mut self, environment: &[(&str, &str)]) {
+        self.environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    }
+
     /// Starts it again with another configuration.
     pub fn start_with(&mut self, configuration: &str) {
         fs::write(self.directory.path().join("config.toml"), configuration).unwrap();

@@ -7,6 +7,7 @@ use postgres::{Client, Config, NoTls};
 
 use crate::{
     kafka::{self, KafkaServer, Options},
+    lanes::{self, Lane},
     oracle::{self, Tally},
     scene::{self, Configuration, Namespace},
     service::{PATIENCE, Service, eventually},
@@ -43,17 +44,6 @@ impl Deref for Broker {
     }
 }
 
-/// The oracle needs commit timestamps, and commits that outlive a crash.
-const SETTINGS: [(&str, &str); 2] = [("track_commit_timestamp", "on"), ("synchronous_commit", "on")];
-
-/// A namespace with where it is.
-#[derive(Clone, Debug)]
-pub struct Lane {
-    pub database: String,
-    pub slot: String,
-    pub namespace: Namespace,
-}
-
 /// Two databases, three slots, four namespaces.
 pub const WIDE: [(&str, &str, &str); 4] = [
     ("first", "slot_a", "default/default"),
@@ -83,12 +73,12 @@ impl World {
 
     /// With settings of the topics.
     pub fn with(kafka: Broker, general: &str, lanes: &[(&str, &str, &str)], topics: &[(&str, &str)]) -> Self {
-        Self::on(scene::postgres(&SETTINGS), kafka, general, lanes, topics)
+        Self::on(scene::postgres(&lanes::SETTINGS), kafka, general, lanes, topics)
     }
 
     /// Everything, over TCP, and every slot streams.
     pub fn streaming_over_tcp(kafka: Broker, general: &str, lanes: &[(&str, &str, &str)]) -> Self {
-        let mut world = Self::on(scene::postgres_over_tcp(&SETTINGS), kafka, general, lanes, &[]);
+        let mut world = Self::on(scene::postgres_over_tcp(&lanes::SETTINGS), kafka, general, lanes, &[]);
         world.start_service();
         world.wait_for_all("streaming");
         world
@@ -118,20 +108,10 @@ impl World {
         }
         let counts = vec![4];
         for Lane { database, slot, namespace } in &lanes {
-            let mut sql = scene::connect(&server, database);
-            scene::create_tables(&mut sql, &[namespace]);
-            // All events refer to one task; it and its process are older than the slot.
-            let name = &namespace.name;
-            sql.batch_execute(&format!(
-                "INSERT INTO \"{name}_processes\" (process_id, status) VALUES ('seed', 'running');
-                 INSERT INTO \"{name}_tasks\" (process_id) VALUES ('seed');"
-            ))
-            .unwrap();
-            for topic in [&namespace.eventsink, &namespace.lifecycle] {
-                let settings: Vec<_> =
-                    [("message.timestamp.type", "LogAppendTime")].iter().chain(topics).copied().collect();
-                kafka.create_topic_with(topic, counts[0], &settings);
-            }
+            let settings: Vec<_> =
+                [("message.timestamp.type", "LogAppendTime")].iter().chain(topics).copied().collect();
+            namespace.create_topics_with(&kafka, counts[0], &settings);
+            lanes::create_tables(&mut scene::connect(&server, database), namespace);
             configuration = configuration.stream(database, slot, namespace);
         }
         let configuration = configuration.text().to_owned();
@@ -213,15 +193,7 @@ impl World {
         let mut sql = self.sql("postgres");
         let lsn = text(&mut sql, "SELECT pg_current_wal_insert_lsn()::text");
         eventually(&format!("everything up to {lsn} is acknowledged"), 3 * PATIENCE, || {
-            let behind = format!(
-                "SELECT string_agg(format('%s at %s', slot_name, confirmed_flush_lsn), ', ') FROM pg_replication_slots
-                 WHERE confirmed_flush_lsn < '{lsn}' AND slot_name = ANY('{{{}}}')",
-                slots.join(",")
-            );
-            match sql.query_one(&behind, &[]).unwrap().get::<_, Option<String>>(0) {
-                None => Ok(()),
-                Some(behind) => Err(format!("{behind}\n{}", self.service().log())),
-            }
+            lanes::acknowledged(&mut sql, slots, &lsn).map_err(|behind| format!("{behind}\n{}", self.service().log()))
         });
     }
 
@@ -234,18 +206,11 @@ impl World {
     /// Holds the topics against the tables as they are.
     pub fn verify_now(&self) -> Tally {
         let mut tally = Tally::default();
-        for Lane { database, namespace, .. } in &self.lanes {
-            let mut sql = self.sql(database);
-            let events = oracle::events(&mut sql, &namespace.name);
-            let lifecycle = oracle::lifecycle(&mut sql, &namespace.name);
-            for (topic, expected) in [(&namespace.eventsink, events), (&namespace.lifecycle, lifecycle)] {
-                match oracle::check(&expected, &self.kafka.consume_all(topic), &self.counts) {
-                    Ok(found) => tally += found,
-                    Err(objections) => {
-                        let shown: Vec<_> = objections.iter().take(10).map(ToString::to_string).collect();
-                        panic!("{topic}: {} objections\n{}", objections.len(), shown.join("\n"));
-                    }
-                }
+        for lane in &self.lanes {
+            let mut sql = self.sql(&lane.database);
+            match lanes::check(&mut sql, &self.kafka, &lane.namespace, &self.counts) {
+                Ok(found) => tally += found,
+                Err(objections) => panic!("{objections}"),
             }
         }
         tally

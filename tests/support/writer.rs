@@ -276,7 +276,7 @@ impl Hand {
         let columns = "process_id, event_id, timestamp, metadata, payload";
         client.batch_execute(&format!(
             "BEGIN;
-             INSERT INTO oracle_archive SELECT '{namespace}', {columns} FROM \"{namespace}_events\" WHERE process_id = '{id}';
+             INSERT INTO oracle_archive SELECT '{namespace}', {columns}, xmin FROM \"{namespace}_events\" WHERE process_id = '{id}';
              DELETE FROM \"{namespace}_events\" WHERE process_id = '{id}';
              DELETE FROM \"{namespace}_processes\" WHERE process_id = '{id}'; {} COMMIT;",
             self.step(place, id, "removed")

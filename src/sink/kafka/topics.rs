@@ -114,7 +114,9 @@ pub fn check_high_watermarks(producer: &Producer, watch: &OffsetWatch, timeout: 
             return Err(recreated(
                 client,
                 &topic,
-                &format!("partition {partition} ends at offset {high}, but {last} was confirmed"),
+                &format!(
+                    "partition {partition} ends at offset {high}, but {last} was confirmed, so that a replay is needed from offset {high} on"
+                ),
             ));
         }
         watch.looked_at(&topic, partition);
@@ -124,7 +126,13 @@ pub fn check_high_watermarks(producer: &Producer, watch: &OffsetWatch, timeout: 
 
 /// An offset that is not higher than one confirmed before.
 pub(super) fn went_back(client: &KafkaClient, topic: &str, partition: i32, last: i64, offset: i64) -> Trouble {
-    recreated(client, topic, &format!("partition {partition} confirmed offset {offset} after {last}"))
+    recreated(
+        client,
+        topic,
+        &format!(
+            "partition {partition} confirmed offset {offset} after {last}, so that a replay is needed from offset {offset} on"
+        ),
+    )
 }
 
 fn recreated(client: &KafkaClient, topic: &str, what: &str) -> Trouble {

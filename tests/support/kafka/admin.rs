@@ -16,7 +16,7 @@ use rdkafka::{
     message::Headers,
 };
 
-use super::{KafkaServer, USER};
+use super::USER;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -47,7 +47,15 @@ pub(super) fn answers(bootstrap: &str) -> bool {
         .is_ok_and(|metadata| !metadata.brokers().is_empty())
 }
 
-impl KafkaServer {
+/// A cluster's clients: each call makes one of its own.
+pub struct Admin {
+    /// The brokers, `host:port` each, with commas between them.
+    pub bootstrap: String,
+    /// Replicas of every topic.
+    pub replication: i32,
+}
+
+impl Admin {
     /// Creates a topic and waits until the broker shows it.
     pub fn create_topic(&self, topic: &str, partitions: i32) {
         self.create_topic_with(topic, partitions, &[]);
@@ -55,11 +63,11 @@ impl KafkaServer {
 
     /// Creates a topic with settings of its own, and waits until the broker shows it.
     pub fn create_topic_with(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
-        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(self.replication));
         for (key, value) in settings {
             new = new.set(key, value);
         }
-        let results = run(self.admin().create_topics([&new], &AdminOptions::new())).unwrap();
+        let results = run(self.client().create_topics([&new], &AdminOptions::new())).unwrap();
         assert!(results.iter().all(Result::is_ok), "{results:?}");
         self.wait_for_partitions(topic, partitions);
     }
@@ -67,7 +75,7 @@ impl KafkaServer {
     /// Gives a topic more partitions and waits until the broker shows them.
     pub fn add_partitions(&self, topic: &str, total: usize) {
         let new = NewPartitions::new(topic, total);
-        let results = run(self.admin().create_partitions([&new], &AdminOptions::new())).unwrap();
+        let results = run(self.client().create_partitions([&new], &AdminOptions::new())).unwrap();
         assert!(results.iter().all(Result::is_ok), "{results:?}");
         self.wait_for_partitions(topic, i32::try_from(total).unwrap());
     }
@@ -75,19 +83,19 @@ impl KafkaServer {
     /// Sets an option of a topic; its other options go back to their defaults.
     pub fn set_topic_option(&self, topic: &str, key: &str, value: &str) {
         let new = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(key, value);
-        let results = run(self.admin().alter_configs([&new], &AdminOptions::new())).unwrap();
+        let results = run(self.client().alter_configs([&new], &AdminOptions::new())).unwrap();
         assert!(results.iter().all(Result::is_ok), "{results:?}");
     }
 
     /// Deletes a topic and waits until the broker shows it no more.
     pub fn delete_topic(&self, topic: &str) {
-        let results = run(self.admin().delete_topics(&[topic], &AdminOptions::new())).unwrap();
+        let results = run(self.client().delete_topics(&[topic], &AdminOptions::new())).unwrap();
         assert!(results.iter().all(Result::is_ok), "{results:?}");
         self.wait_for_partitions(topic, 0);
     }
 
     fn wait_for_partitions(&self, topic: &str, partitions: i32) {
-        let consumer = consumer(&self.bootstrap());
+        let consumer = consumer(&self.bootstrap);
         let deadline = Instant::now() + TIMEOUT;
         loop {
             let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).unwrap();
@@ -103,7 +111,7 @@ impl KafkaServer {
 
     /// Everything in a topic, each partition to its end, in the order of partition and offset.
     pub fn consume_all(&self, topic: &str) -> Vec<ConsumedRecord> {
-        let consumer = consumer(&self.bootstrap());
+        let consumer = consumer(&self.bootstrap);
         let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).unwrap();
         let partitions = metadata.topics()[0].partitions().len();
         let mut assignment = TopicPartitionList::new();
@@ -146,32 +154,83 @@ impl KafkaServer {
 
     /// Lets `USER` do this with a topic.
     pub fn allow(&self, topic: &str, permission: Permission) {
-        // rdkafka has no call for it. CreateAcls, version 1: header (key 30, correlation 1, no client id), one
-        // creation.
-        let string = |text: &str| {
-            let length = u16::try_from(text.len()).unwrap().to_be_bytes();
-            [&length[..], text.as_bytes()].concat()
-        };
+        // CreateAcls: one creation.
         let (topic_resource, literal, allow) = (2, 3, 3);
-        let mut request = vec![0, 30, 0, 1, 0, 0, 0, 1, 0xFF, 0xFF, 0, 0, 0, 1, topic_resource];
+        let mut request = vec![0, 0, 0, 1, topic_resource];
         request.extend(string(topic));
         request.push(literal);
         request.extend(string(&format!("User:{USER}")));
         request.extend(string("*"));
         request.extend([permission as u8, allow]);
-        let mut socket = TcpStream::connect(self.bootstrap()).unwrap();
+        let response = self.request(30, 1, &request);
+        // Throttle time, number of results, error.
+        assert_eq!(response[4..10], [0, 0, 0, 1, 0, 0], "{response:?}");
+    }
+
+    /// Lets every partition's first replica lead it, where that one is in sync.
+    pub fn elect_preferred_leaders(&self) {
+        // ElectLeaders: all partitions, and how many milliseconds it may take.
+        let request = [&(-1_i32).to_be_bytes()[..], &10_000_i32.to_be_bytes()].concat();
+        self.request(43, 0, &request);
+    }
+
+    /// Bytes a second that a client may send to each broker; `None`: as many as it can.
+    pub fn set_quota(&self, bytes: Option<f64>) {
+        // AlterClientQuotas: one entry, of the default client id; one operation on it, which sets or removes; not only validated.
+        let mut request = vec![0, 0, 0, 1, 0, 0, 0, 1];
+        request.extend(string("client-id"));
+        request.extend([0xFF, 0xFF, 0, 0, 0, 1]);
+        request.extend(string("producer_byte_rate"));
+        request.extend(bytes.unwrap_or_default().to_be_bytes());
+        request.extend([u8::from(bytes.is_none()), 0]);
+        let response = self.request(49, 0, &request);
+        // Throttle time, number of results, error.
+        assert_eq!(response[4..10], [0, 0, 0, 1, 0, 0], "{response:?}");
+    }
+
+    /// What rdkafka has no call for, by Kafka's number of it, without client id; returns the answer's body.
+    fn request(&self, key: u8, version: u8, body: &[u8]) -> Vec<u8> {
+        let correlation = [0, 0, 0, 1];
+        let request = [&[0, key, 0, version], &correlation[..], &[0xFF, 0xFF], body].concat();
+        let mut socket = TcpStream::connect(self.bootstrap.split(',').next().unwrap()).unwrap();
         socket.write_all(&[&u32::try_from(request.len()).unwrap().to_be_bytes()[..], &request].concat()).unwrap();
         let mut length = [0; 4];
         socket.read_exact(&mut length).unwrap();
         let mut response = vec![0; u32::from_be_bytes(length) as usize];
         socket.read_exact(&mut response).unwrap();
-        // Correlation, throttle time, number of results, error.
-        assert_eq!(response[8..14], [0, 0, 0, 1, 0, 0], "{response:?}");
+        assert_eq!(response[..4], correlation, "{response:?}");
+        response.split_off(4)
     }
 
-    fn admin(&self) -> AdminClient<DefaultClientContext> {
-        ClientConfig::new().set("bootstrap.servers", self.bootstrap()).create().unwrap()
+    /// The partitions of these topics of which not every replica is in sync.
+    pub fn out_of_sync(&self, topics: &[String]) -> Result<Vec<String>, KafkaError> {
+        let metadata = consumer(&self.bootstrap).fetch_metadata(None, TIMEOUT)?;
+        let all = metadata.topics().iter().filter(|topic| topics.iter().any(|name| name == topic.name()));
+        let partitions =
+            all.flat_map(|topic| topic.partitions().iter().map(move |partition| (topic.name(), partition)));
+        let behind = partitions.filter(|(_, partition)| partition.isr().len() < partition.replicas().len());
+        Ok(behind.map(|(topic, partition)| format!("{topic}-{}", partition.id())).collect())
     }
+
+    /// A consumer of everything.
+    pub fn consumer(&self) -> BaseConsumer {
+        consumer(&self.bootstrap)
+    }
+
+    fn client(&self) -> AdminClient<DefaultClientContext> {
+        ClientConfig::new().set("bootstrap.servers", &self.bootstrap).create().unwrap()
+    }
+}
+
+/// The end of each of so many partitions, as consumers see it.
+pub fn high_watermarks(consumer: &BaseConsumer, topic: &str, count: i32) -> Result<Vec<i64>, KafkaError> {
+    let end = |partition| consumer.fetch_watermarks(topic, partition, Duration::from_secs(2)).map(|(_, high)| high);
+    (0..count).map(end).collect()
+}
+
+/// A text as Kafka's requests hold it.
+fn string(text: &str) -> Vec<u8> {
+    [&u16::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat()
 }
 
 fn consumer(bootstrap: &str) -> BaseConsumer {

@@ -31,7 +31,12 @@ impl Process {
             .expect("the command can be started");
         // The guard's input ends when the test program does, in whatever way.
         let guard = Command::new("sh")
-            .args(["-c", "cat >/dev/null; kill -9 \"$1\"; rm -rf \"$2\"", "guard", &child.id().to_string()])
+            .args([
+                "-c",
+                "cat >/dev/null; kill -9 \"$1\"; umount -l \"$2/data\" 2>/dev/null; rm -rf \"$2\"",
+                "guard",
+                &child.id().to_string(),
+            ])
             .arg(command.get_current_dir().expect("a directory"))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

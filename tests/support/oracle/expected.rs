@@ -1,5 +1,7 @@
 //! The messages that the tables ask for.
 
+use std::collections::HashMap;
+
 use postgres::Client;
 
 use super::{Expected, Message};
@@ -21,8 +23,12 @@ pub const SCHEMA: &str = "
       event_id smallint NOT NULL,
       timestamp timestamptz,
       metadata jsonb,
-      payload bytea NOT NULL
+      payload bytea NOT NULL,
+      xid xid
     );";
+
+/// The transaction that wrote a message, as far as it is known.
+pub type Transactions = HashMap<Message, u32>;
 
 /// What precedes the data in the Erlang term `{bin, <<...>>}`: version, tuple of two, atom; then the binary's tag and length.
 pub const BIN: [u8; 9] = [131, 104, 2, 119, 3, b'b', b'i', b'n', 109];
@@ -32,16 +38,16 @@ fn key(namespace: &str, process: &str) -> Vec<u8> {
 }
 
 /// The messages of an eventsink topic: every row of the table, and those of deleted processes.
-pub fn events(client: &mut Client, namespace: &str) -> Expected {
+pub fn events(client: &mut Client, namespace: &str) -> (Expected, Transactions) {
     let columns = "process_id, event_id, timestamp, metadata, payload";
     let sql = format!(
         "SELECT process_id, event_id, to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
-           (metadata->>'format_version')::int, payload
-         FROM (SELECT {columns} FROM \"{namespace}_events\"
-               UNION ALL SELECT {columns} FROM oracle_archive WHERE namespace = '{namespace}') AS all_events
+           (metadata->>'format_version')::int, payload, xid::text::bigint
+         FROM (SELECT {columns}, xmin AS xid FROM \"{namespace}_events\"
+               UNION ALL SELECT {columns}, xid FROM oracle_archive WHERE namespace = '{namespace}') AS all_events
          ORDER BY process_id, event_id"
     );
-    let mut expected = Expected::new();
+    let (mut expected, mut transactions) = (Expected::new(), Transactions::new());
     for row in client.query(&sql, &[]).unwrap() {
         let (process, payload): (String, Vec<u8>) = (row.get(0), row.get(4));
         let data = payload.strip_prefix(&BIN).expect("a payload of the writer's");
@@ -55,18 +61,20 @@ pub fn events(client: &mut Client, namespace: &str) -> Expected {
             format_version: row.get(3),
             data: data.to_vec(),
         };
+        transactions.extend(xid(row.get(5)).map(|xid| (message.clone(), xid)));
         expected.entry(key(namespace, &process)).or_default().push(message);
     }
-    expected
+    (expected, transactions)
 }
 
 /// The messages of a lifecycle topic.
-pub fn lifecycle(client: &mut Client, namespace: &str) -> Expected {
+pub fn lifecycle(client: &mut Client, namespace: &str) -> (Expected, Transactions) {
     let sql = format!(
-        "SELECT process_id, step, to_char(pg_xact_commit_timestamp(xid) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
+        "SELECT process_id, step, to_char(pg_xact_commit_timestamp(xid) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+           xid::text::bigint
          FROM oracle_steps WHERE namespace = '{namespace}' ORDER BY sequence"
     );
-    let mut expected = Expected::new();
+    let (mut expected, mut transactions) = (Expected::new(), Transactions::new());
     for row in client.query(&sql, &[]).unwrap() {
         let process: String = row.get(0);
         let message = Message::Lifecycle {
@@ -75,7 +83,12 @@ pub fn lifecycle(client: &mut Client, namespace: &str) -> Expected {
             created_at: row.get(2),
             step: row.get(1),
         };
+        transactions.extend(xid(row.get(3)).map(|xid| (message.clone(), xid)));
         expected.entry(key(namespace, &process)).or_default().push(message);
     }
-    expected
+    (expected, transactions)
+}
+
+fn xid(number: Option<i64>) -> Option<u32> {
+    number.map(|number| u32::try_from(number).unwrap())
 }

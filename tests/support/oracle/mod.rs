@@ -4,7 +4,10 @@
 //! * every message is there, and nothing else; key, partition, headers and decoded value are what the tables say;
 //! * first occurrences come in the order of the tables;
 //! * a repeat is byte-identical, and where the sequence steps back, everything from there on comes again in its order.
+//!
+//! What a killed process had handed to the network may come late, into what its successor sends: identical, and counted apart.
 
+mod acknowledged;
 mod expected;
 mod phash2;
 mod proof;
@@ -16,8 +19,11 @@ use std::{
 
 use cdc_notifier::encoding::mg_proto::read::{self, Step, Value};
 
-pub use self::expected::{BIN, SCHEMA, events, lifecycle};
 use self::phash2::phash2;
+pub use self::{
+    acknowledged::{Sample, too_early},
+    expected::{BIN, SCHEMA, Transactions, events, lifecycle},
+};
 use crate::kafka::ConsumedRecord;
 
 /// A message, decoded. Within a key no two are equal.
@@ -43,6 +49,8 @@ pub type Expected = BTreeMap<Vec<u8>, Vec<Message>>;
 pub struct Tally {
     pub records: usize,
     pub distinct: usize,
+    /// Of the repeats, those of a killed process that came into what its successor sent.
+    pub late: usize,
 }
 
 impl Tally {
@@ -55,6 +63,7 @@ impl std::ops::AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.records += other.records;
         self.distinct += other.distinct;
+        self.late += other.late;
     }
 }
 
@@ -93,9 +102,15 @@ impl fmt::Display for Objection {
     }
 }
 
-/// Checks a topic. `counts`: the numbers of partitions it has had, the oldest first.
-pub fn check(expected: &Expected, records: &[ConsumedRecord], counts: &[i32]) -> Result<Tally, Vec<Objection>> {
-    let mut objections = Vec::new();
+/// Checks a topic. `counts`: the numbers of partitions it has had, the oldest first. `killed`: from this time of the brokers' on,
+/// late repeats by a dead process are allowed.
+pub fn check(
+    expected: &Expected,
+    records: &[ConsumedRecord],
+    counts: &[i32],
+    killed: Option<i64>,
+) -> Result<Tally, Vec<Objection>> {
+    let (mut objections, mut late) = (Vec::new(), 0);
     let mut by_key: BTreeMap<Vec<u8>, Vec<&ConsumedRecord>> = BTreeMap::new();
     for record in records {
         by_key.entry(record.key.clone().unwrap_or_default()).or_default().push(record);
@@ -106,11 +121,11 @@ pub fn check(expected: &Expected, records: &[ConsumedRecord], counts: &[i32]) ->
         let mut object = |what| objections.push(Objection { key: String::from_utf8_lossy(key).into_owned(), what });
         let expected = expected.get(key).map_or(&[][..], Vec::as_slice);
         let found = by_key.remove(key).unwrap_or_default();
-        let found = in_order(key, found, counts, &mut object);
-        check_key(expected, &found, &mut object);
+        let found = in_order(key, found, counts, killed, &mut object);
+        late += check_key(expected, &found, killed, &mut object);
     }
     if objections.is_empty() {
-        Ok(Tally { records: records.len(), distinct: expected.values().map(Vec::len).sum() })
+        Ok(Tally { records: records.len(), distinct: expected.values().map(Vec::len).sum(), late })
     } else {
         Err(objections)
     }
@@ -121,6 +136,7 @@ fn in_order<'a>(
     key: &[u8],
     found: Vec<&'a ConsumedRecord>,
     counts: &[i32],
+    killed: Option<i64>,
     object: &mut impl FnMut(Wrong),
 ) -> Vec<&'a ConsumedRecord> {
     if key.is_empty() {
@@ -133,10 +149,15 @@ fn in_order<'a>(
         let here: Vec<_> = found.iter().filter(|record| record.partition == *home).copied().collect();
         if let (Some(last), Some(first)) = (ordered.last(), here.first())
             && last.timestamp > first.timestamp
+            && !may_be_late(last, killed)
         {
             object(Wrong::Moved);
         }
         ordered.extend(here);
+    }
+    if killed.is_some() && homes.len() > 1 {
+        // A late one may have come to the old partition.
+        ordered.sort_by_key(|record| record.timestamp);
     }
     if let Some(lost) = found.iter().find(|record| !homes.contains(&record.partition)) {
         object(Wrong::Partition { found: lost.partition });
@@ -144,44 +165,74 @@ fn in_order<'a>(
     ordered
 }
 
-fn check_key(expected: &[Message], found: &[&ConsumedRecord], object: &mut impl FnMut(Wrong)) {
+fn may_be_late(record: &ConsumedRecord, killed: Option<i64>) -> bool {
+    killed.is_some_and(|killed| record.timestamp >= killed)
+}
+
+/// Returns how many were late.
+fn check_key(
+    expected: &[Message],
+    found: &[&ConsumedRecord],
+    killed: Option<i64>,
+    object: &mut impl FnMut(Wrong),
+) -> usize {
     let places: HashMap<&Message, usize> =
         expected.iter().enumerate().map(|(place, message)| (message, place)).collect();
     assert_eq!(places.len(), expected.len(), "the writer wrote two equal messages of a key");
     let mut first: Vec<Option<&ConsumedRecord>> = vec![None; expected.len()];
     // The place that should come next, the end of all first occurrences, and where an overtaken repeat has to go on.
     let (mut next, mut end, mut owed) = (0, 0, None);
-    for record in found {
-        let message = match decode(record.value.as_deref().unwrap_or_default()) {
-            Ok(message) => message,
-            Err(error) => return object(Wrong::Undecodable(error)),
+    // Records since the last step back or forward, and those that turned out to be late.
+    let (mut run, mut late) = (0, 0);
+    for (index, record) in found.iter().enumerate() {
+        let known = decode(record.value.as_deref().unwrap_or_default())
+            .map_err(Wrong::Undecodable)
+            .and_then(|message| places.get(&message).copied().ok_or_else(|| Wrong::Foreign(format!("{message:?}"))));
+        let place = match known {
+            Ok(place) => place,
+            Err(wrong) => {
+                object(wrong);
+                return late;
+            }
         };
-        let Some(&place) = places.get(&message) else { return object(Wrong::Foreign(format!("{message:?}"))) };
         if place > end {
-            return object(Wrong::Overtook { place, expected: end });
+            object(Wrong::Overtook { place, expected: end });
+            return late;
         }
         if place > next {
             // What a dead process had handed to the network may come late, into the repeat by its successor.
-            if place < end {
-                return object(Wrong::Hole { after: next, place });
+            let tolerated = may_be_late(found[index - 1], killed);
+            if place < end && !tolerated {
+                object(Wrong::Hole { after: next, place });
+                return late;
             }
-            owed = Some(owed.map_or(next, |owed: usize| owed.min(next)));
+            late += run;
+            if !tolerated {
+                owed = Some(owed.map_or(next, |owed: usize| owed.min(next)));
+            }
         } else if owed.is_some_and(|owed| place <= owed) {
             owed = None;
         }
         match first[place] {
             None => first[place] = Some(record),
             Some(first) if first.value == record.value && first.headers == record.headers => {}
-            Some(_) => return object(Wrong::Altered { place }),
+            Some(_) => {
+                object(Wrong::Altered { place });
+                return late;
+            }
         }
+        run = if place == next { run + 1 } else { 1 };
         next = place + 1;
         end = end.max(next);
     }
     if end < expected.len() {
         object(Wrong::Missing { from: end, count: expected.len() - end });
+    } else if next < end && found.last().is_some_and(|last| may_be_late(last, killed)) {
+        late += run;
     } else if next < end || owed.is_some() {
         object(Wrong::Unfinished { at: owed.unwrap_or(next) });
     }
+    late
 }
 
 /// Both kinds of message; their Thrift differs from the first field on.

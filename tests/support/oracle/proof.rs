@@ -2,7 +2,7 @@
 
 use cdc_notifier::encoding::mg_proto::read;
 
-use super::{Expected, Message, Objection, Tally, Wrong, check, phash2::phash2};
+use super::{Expected, Message, Objection, Sample, Tally, Wrong, check, phash2::phash2, too_early};
 use crate::kafka::ConsumedRecord;
 
 const COUNT: i32 = 4;
@@ -57,7 +57,7 @@ fn failed(namespace: &str, process: &str, created_at: &str, reason: &str) -> Vec
 }
 
 fn objections(expected: &Expected, records: &[ConsumedRecord]) -> Vec<Wrong> {
-    let found: Vec<Objection> = check(expected, records, &[COUNT]).unwrap_err();
+    let found: Vec<Objection> = check(expected, records, &[COUNT], None).unwrap_err();
     found.into_iter().map(|objection| objection.what).collect()
 }
 
@@ -66,16 +66,53 @@ fn at(records: &[ConsumedRecord], places: &[usize]) -> Vec<ConsumedRecord> {
     places.iter().map(|place| records[*place].clone()).collect()
 }
 
+/// The same, each a moment later than the one before.
+fn at_times(records: &[ConsumedRecord], places: &[usize]) -> Vec<ConsumedRecord> {
+    let times = at(records, places).into_iter().zip(0..);
+    times.map(|(record, time)| ConsumedRecord { offset: time, timestamp: time, ..record }).collect()
+}
+
 #[test]
 fn what_is_right_passes() {
     let (expected, records) = life("p", 5);
-    assert_eq!(check(&expected, &records, &[COUNT]), Ok(Tally { records: 5, distinct: 5 }));
+    assert_eq!(check(&expected, &records, &[COUNT], None), Ok(Tally { records: 5, distinct: 5, late: 0 }));
     // After a kill, and another one in the middle of the repeat.
     let replayed = at(&records, &[0, 1, 2, 1, 2, 0, 1, 2, 3, 4]);
-    assert_eq!(check(&expected, &replayed, &[COUNT]).map(Tally::repeats), Ok(5));
+    assert_eq!(check(&expected, &replayed, &[COUNT], None).map(Tally::repeats), Ok(5));
     // What the dead process had handed to the network comes into the repeat.
     let late = at(&records, &[0, 1, 0, 2, 3, 1, 2, 3, 4]);
-    assert!(check(&expected, &late, &[COUNT]).is_ok());
+    assert_eq!(check(&expected, &late, &[COUNT], None).map(|tally| tally.late), Ok(1));
+}
+
+/// After a kill, what is identical may come late; what is lost, reordered or altered is none of it.
+#[test]
+fn a_late_message() {
+    let (expected, records) = life("p", 5);
+    let killed_at = |at: usize, places: &[usize]| {
+        let mut records = at_times(&records, places);
+        let time = records[at].timestamp;
+        records.sort_by_key(|record| record.timestamp);
+        check(&expected, &records, &[COUNT], Some(time))
+    };
+    let late = |found: Result<Tally, Vec<Objection>>| found.map(|tally| (tally.repeats(), tally.late));
+    for (places, repeats) in [
+        (&[0, 1, 2, 3, 4, 2][..], (1, 1)),
+        (&[0, 1, 2, 3, 1, 3, 4][..], (2, 1)),
+        (&[0, 1, 2, 0, 1, 3, 4][..], (2, 2)),
+        (&[0, 1, 2, 1, 2, 3, 4][..], (2, 0)),
+    ] {
+        assert_eq!(late(killed_at(2, places)), Ok(repeats), "{places:?}");
+    }
+    for places in [&[0, 1, 2, 3, 4, 2][..], &[0, 1, 2, 3, 1, 3, 4]] {
+        let found = check(&expected, &at_times(&records, places), &[COUNT], Some(100));
+        assert!(found.is_err(), "{places:?}: they came before the kill");
+    }
+    for places in [&[0, 1, 3, 4][..], &[0, 2, 1, 3, 4], &[0, 1, 2, 3, 2]] {
+        assert!(killed_at(0, places).is_err(), "{places:?}");
+    }
+    let mut altered = at_times(&records, &[0, 1, 2, 3, 4, 2]);
+    altered[5].headers.push(("lsn".into(), b"0/1".to_vec()));
+    assert!(check(&expected, &altered, &[COUNT], Some(0)).is_err());
 }
 
 #[test]
@@ -147,8 +184,35 @@ fn a_key_that_moves_keeps_its_order() {
         record.partition = home(count);
     }
     let counts = [COUNT, count.cast_signed()];
-    assert!(check(&expected, &records, &counts).is_ok());
+    assert!(check(&expected, &records, &counts, None).is_ok());
+    let mut late = records.clone();
+    late.insert(2, ConsumedRecord { offset: 2, timestamp: 9, ..records[1].clone() });
+    assert_eq!(check(&expected, &late, &counts, Some(8)).map(|tally| tally.late), Ok(1));
+    assert!(check(&expected, &late, &counts, Some(10)).is_err());
     records[2].timestamp = 0;
-    let found = check(&expected, &records, &counts).unwrap_err();
+    let found = check(&expected, &records, &counts, None).unwrap_err();
     assert_eq!(found[0].what, Wrong::Moved);
+}
+
+#[test]
+fn an_acknowledgement_before_its_message() {
+    let (expected, records) = life("p", 5);
+    let partition = usize::try_from(records[0].partition).unwrap();
+    // Each message of a transaction of its own: 10, 11, ...
+    let transactions = expected.into_values().flatten().zip(10..).collect();
+    let sample = |horizon, end| {
+        let mut ends = vec![0; 4];
+        ends[partition] = end;
+        Sample { horizon, ends: [("topic".to_owned(), ends)].into() }
+    };
+    let early =
+        |records: &[ConsumedRecord], samples: &[Sample]| too_early("topic", &transactions, records, samples).len();
+    assert_eq!(early(&records, &[sample(10, 0), sample(12, 2), sample(15, 5)]), 0);
+    assert_eq!(early(&records, &[sample(11, 0), sample(15, 5)]), 1, "the first one was not there");
+    assert_eq!(early(&records, &[sample(12, 2), sample(15, 3)]), 2);
+    assert_eq!(early(&records[..4], &[sample(15, 5)]), 1, "the last one never came");
+    assert_eq!(early(&records, &[Sample { horizon: 15, ends: [("other".to_owned(), vec![0; 4])].into() }]), 0);
+    let mut repeated = records.clone();
+    repeated.push(ConsumedRecord { offset: 9, ..records[0].clone() });
+    assert_eq!(early(&repeated, &[sample(11, 1)]), 0, "the first copy counts");
 }
