@@ -42,9 +42,12 @@ pub fn one() -> io::Result<()> {
     let program = text(env::current_exe()?.into_os_string())?;
     let arguments: Vec<_> = env::args_os().map(text).collect::<io::Result<_>>()?;
     let ours = [(ARENAS, "1"), SHRINKS, GROWS, (ANEW, "1")];
-    let others = env::vars_os().filter(|(name, _)| ours.iter().all(|(our, _)| name != our));
-    let ours = ours.map(|(name, value)| (name.into(), value.into()));
-    let environment = others.chain(ours).map(|(mut name, value)| {
+    // Of these the operator's own values stay.
+    let ours = ours.map(|(name, value)| {
+        (OsString::from(name), env::var_os(name).filter(|own| !own.is_empty()).unwrap_or_else(|| value.into()))
+    });
+    let others = env::vars_os().filter(|(name, _)| ours.iter().all(|(our, _)| name != our)).collect::<Vec<_>>();
+    let environment = others.into_iter().chain(ours).map(|(mut name, value)| {
         name.push("=");
         name.push(value);
         text(name)

@@ -63,3 +63,23 @@ impl Drop for Parcel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_is_woken_once_when_it_is_no_longer_enough() {
+        let mailed = Mailed::default();
+        mailed.more(WAITING);
+        assert!(!mailed.is_enough());
+        mailed.more(2);
+        mailed.more(2);
+        assert!(mailed.is_enough());
+        assert!(!mailed.less(2), "it still is");
+        assert!(mailed.is_enough());
+        assert!(mailed.less(2));
+        assert!(!mailed.is_enough());
+        assert!(!mailed.less(WAITING), "it was not before");
+    }
+}

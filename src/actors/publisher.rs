@@ -232,6 +232,10 @@ async fn alone(
     let mut patience = REPORT;
     while line.outlet.in_flight(record.token) > 0 && !patience.is_zero() {
         tokio::time::sleep(Duration::from_millis(1)).await;
+        if shared.is_closing() {
+            // Whoever settles waits for it.
+            return Err(Refusal::Closing);
+        }
         if line.outlet.broken().is_some() {
             patience = patience.saturating_sub(Duration::from_millis(1));
         }

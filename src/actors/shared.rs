@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicI32, Ordering},
+        atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -52,6 +52,9 @@ pub(super) struct SlotShared {
     pub(super) alone: Alone,
     ledger: Mutex<Ledger>,
     turn: tokio::sync::Mutex<()>,
+    settling: tokio::sync::Mutex<()>,
+    /// How often somebody has begun to settle.
+    settlers: AtomicU64,
     known: Mutex<Known>,
     outlets: Mutex<HashMap<String, Arc<Outlet>>>,
     counts: Mutex<HashMap<String, Arc<PartitionCounts>>>,
@@ -103,6 +106,8 @@ impl SlotShared {
             alone: Alone::default(),
             ledger: Mutex::new(Ledger::new(REMEMBERED)),
             turn: tokio::sync::Mutex::new(()),
+            settling: tokio::sync::Mutex::new(()),
+            settlers: AtomicU64::new(0),
             known: Mutex::new(Known::default()),
             outlets: Mutex::new(HashMap::new()),
             counts: Mutex::new(HashMap::new()),
@@ -302,8 +307,16 @@ impl SlotShared {
     ///
     /// A working producer keeps what it has and is waited for, however long its Kafka is away: handing a message over again
     /// while an earlier copy is unsettled could reorder.
-    pub(super) async fn settle(&self) {
+    ///
+    /// False: somebody has begun to settle after this, which ends without waiting any more. A settler that lived on into the next
+    /// session would take its wake-ups, and its producers.
+    pub(super) async fn settle(&self) -> bool {
+        let own = self.settlers.fetch_add(1, Ordering::AcqRel) + 1;
+        let _one_at_a_time = self.settling.lock().await;
         loop {
+            if self.settlers.load(Ordering::Acquire) != own {
+                return false;
+            }
             let broken: Vec<_> = {
                 let mut outlets = lock(&self.outlets);
                 outlets.extract_if(|_, outlet| outlet.broken().is_some()).map(|(_, outlet)| outlet).collect()
@@ -313,7 +326,7 @@ impl SlotShared {
             }
             // The report that came last may have told that its producer is broken.
             if self.account.used() == 0 && self.broken().is_none() {
-                return;
+                return true;
             }
             // Woken by the last delivery report; the time-out is for a producer that breaks meanwhile.
             let _elapsed = tokio::time::timeout(Duration::from_millis(100), self.wake.notified()).await;

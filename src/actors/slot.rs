@@ -157,8 +157,9 @@ impl Actor for SlotActor {
         // After a crash, what the one before had handed to Kafka is settled first.
         let shared = Arc::clone(&state.shared);
         tokio::spawn(async move {
-            shared.settle().await;
-            let _stopped = myself.cast(SlotMessage::Start);
+            if shared.settle().await {
+                let _stopped = myself.cast(SlotMessage::Start);
+            }
         });
         Ok(())
     }
@@ -298,8 +299,9 @@ impl SlotState {
                 self.close_publishers();
                 let (shared, myself) = (Arc::clone(&self.shared), myself.clone());
                 tokio::spawn(async move {
-                    shared.settle().await;
-                    let _stopped = myself.cast(SlotMessage::Settled);
+                    if shared.settle().await {
+                        let _stopped = myself.cast(SlotMessage::Settled);
+                    }
                 });
             }
             Effect::Purge => self.shared.purge_queues(),

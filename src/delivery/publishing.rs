@@ -58,9 +58,9 @@ impl Alone {
     /// Whether records are to be sent one at a time now.
     pub fn holds(&self, confirmed: Lsn) -> bool {
         let until = self.0.load(Ordering::Acquire);
-        if confirmed.get() > until {
-            // For good, although a slot that falls back has its confirmed position there again.
-            self.0.store(0, Ordering::Release);
+        if until != 0 && confirmed.get() > until {
+            // For good, although a slot that falls back has its confirmed position there again. Unless there is a new suspicion.
+            let _newer = self.0.compare_exchange(until, 0, Ordering::AcqRel, Ordering::Acquire);
         }
         until != 0 && confirmed.get() <= until
     }

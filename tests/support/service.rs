@@ -235,7 +235,7 @@ impl Drop for Service {
         let _reaped = self.child.wait();
         if std::thread::panicking() {
             let log = self.log();
-            let tail: Vec<_> = log.lines().rev().take(40).collect();
+            let tail: Vec<_> = log.lines().rev().take(400).collect();
             eprintln!("--- the service's log, its end:");
             tail.iter().rev().for_each(|line| eprintln!("{line}"));
         } else {

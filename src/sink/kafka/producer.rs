@@ -85,7 +85,7 @@ impl Producer {
     /// Gives up what is in flight and ends the producer, without an alarm. Returns how many records were not settled: no call
     /// will come for them.
     ///
-    /// Blocks, mostly for 0.1 s and at most for about 1 s.
+    /// Blocks, mostly for 0.2 s and at most for 1.2 s.
     pub fn purge_and_close(self) -> usize {
         let context = Arc::clone(self.inner.context());
         context.connection.close();

@@ -123,6 +123,9 @@ pub fn check(
         let found = by_key.remove(key).unwrap_or_default();
         let found = in_order(key, found, counts, killed, &mut object);
         late += check_key(expected, &found, killed, &mut object);
+        if objections.last().is_some_and(|objection| objection.key.as_bytes() == &key[..]) {
+            eprintln!("{}", trail(key, expected, &found));
+        }
     }
     if objections.is_empty() {
         Ok(Tally { records: records.len(), distinct: expected.values().map(Vec::len).sum(), late })
@@ -163,6 +166,16 @@ fn in_order<'a>(
         object(Wrong::Partition { found: lost.partition });
     }
     ordered
+}
+
+/// Where each record of a key stands, and which place of the sequence it has.
+fn trail(key: &[u8], expected: &[Message], found: &[&ConsumedRecord]) -> String {
+    let shown = found.iter().map(|record| {
+        let message = decode(record.value.as_deref().unwrap_or_default()).ok();
+        let place = message.and_then(|message| expected.iter().position(|known| *known == message));
+        format!(" {place:?} at {}:{} ({})", record.partition, record.offset, record.timestamp)
+    });
+    format!("{}, {} expected:{}", String::from_utf8_lossy(key), expected.len(), shown.collect::<String>())
 }
 
 fn may_be_late(record: &ConsumedRecord, killed: Option<i64>) -> bool {
